@@ -1,11 +1,11 @@
 """Runs ``python -m emulator``, the same as the console script ``podwire``."""
 
-from emulator import starting
+from . import starting
 
 starting.prepare()
 
 import sys  # noqa: E402 - a signal may come already
 
-from emulator.cli import main  # noqa: E402
+from .cli import main  # noqa: E402
 
 sys.exit(main())

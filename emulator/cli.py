@@ -16,20 +16,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
-from emulator import __version__
-from emulator.errors import Exit, InputError, PodwireError, UsageError, printable
-from emulator.kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
-from emulator.kernel.limits import explain
-from emulator.kernel.signals import end_at_once, prepare_signals
-from emulator.objects.config import ProxyMode
-from emulator.report.output import Attempts, prepare_streams, say
+from . import __version__
+from .errors import Exit, InputError, PodwireError, UsageError, printable
+from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
+from .kernel.limits import explain
+from .kernel.signals import end_at_once, prepare_signals
+from .objects.config import ProxyMode
+from .report.output import Attempts, prepare_streams, say
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from emulator.cluster.scenario import Scenario  # at run time they would cost every --help
-    from emulator.objects.config import Inventory
-    from emulator.verdicts.modes import Comparison
+    from .cluster.scenario import Scenario  # at run time they would cost every --help
+    from .objects.config import Inventory
+    from .verdicts.modes import Comparison
 
 
 _EPILOG = f"""\
@@ -352,7 +352,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from emulator.run.run import Options, run_cluster
+    from .run.run import Options, run_cluster
 
     return run_cluster(
         _play(args, run=args.run),
@@ -371,15 +371,15 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _play(args: argparse.Namespace, *, run: bool = False) -> Scenario:
-    from emulator.controllers.settle import play
+    from .controllers.settle import play
 
     return play(_load(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
 
 
 def _load(args: argparse.Namespace) -> Inventory:
-    from emulator.controllers.settle import every_problem
-    from emulator.load.load import ReadingError, load
-    from emulator.run.kustomize import build
+    from .controllers.settle import every_problem
+    from .load.load import ReadingError, load
+    from .run.kustomize import build
 
     try:
         given = [*args.targets, *args.filename]
@@ -396,7 +396,7 @@ def _load(args: argparse.Namespace) -> Inventory:
 
 
 def _source(args: argparse.Namespace) -> str:
-    from emulator.load.targets import source_of
+    from .load.targets import source_of
 
     return source_of(
         [*args.targets, *args.filename, *args.kustomize] or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES
@@ -404,10 +404,10 @@ def _source(args: argparse.Namespace) -> str:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from emulator.report.describe import pod_names
-    from emulator.report.files import check_writable_file
-    from emulator.run.diff import check_modes, run_modes, settle_modes
-    from emulator.run.run import Options
+    from .report.describe import pod_names
+    from .report.files import check_writable_file
+    from .run.diff import check_modes, run_modes, settle_modes
+    from .run.run import Options
 
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
     if modes:
@@ -444,12 +444,12 @@ def _tell(
     """Writes the comparison in every form that was asked for, as far as each can be written."""
     import shutil
 
-    from emulator.report.files import write_file
-    from emulator.report.junit import comparison_to_junit
-    from emulator.report.modes_json import comparison_to_dict
-    from emulator.report.modes_markdown import render_markdown
-    from emulator.report.modes_text import render_comparison
-    from emulator.report.report_json import dump_json, dump_yaml
+    from .report.files import write_file
+    from .report.junit import comparison_to_junit
+    from .report.modes_json import comparison_to_dict
+    from .report.modes_markdown import render_markdown
+    from .report.modes_text import render_comparison
+    from .report.report_json import dump_json, dump_yaml
 
     values = comparison_to_dict(comparison, pods)
     if json:
@@ -471,15 +471,15 @@ def _tell(
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from emulator.plan.shell import render_shell
-    from emulator.schedule.planner import plan_script, plan_script_change
+    from .plan.shell import render_shell
+    from .schedule.planner import plan_script, plan_script_change
 
     scenario = _play(args)
     state = scenario.state
     for notice in state.notices:
         print(f"podwire: {notice}", file=sys.stderr)
     if args.origins:
-        from emulator.report.origins import render_origins
+        from .report.origins import render_origins
 
         say(render_origins(state))
         return Exit.OK
@@ -491,7 +491,7 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from emulator.load.targets import describe_topologies
+    from .load.targets import describe_topologies
 
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:
@@ -507,7 +507,7 @@ def _list(_: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     import shutil
 
-    from emulator.run.doctor import examine, render
+    from .run.doctor import examine, render
 
     findings = examine()
     width = shutil.get_terminal_size((132, 24)).columns
@@ -516,8 +516,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _ps(_: argparse.Namespace) -> int:
-    from emulator.report.layout import lay_out
-    from emulator.run.clusters import find_running
+    from .report.layout import lay_out
+    from .run.clusters import find_running
 
     running = find_running()
     if not running:
@@ -569,8 +569,8 @@ def _shell(args: argparse.Namespace) -> int:
 
 
 def _enter(args: argparse.Namespace, command: list[str]) -> int:
-    from emulator.run.clusters import choose
-    from emulator.run.entering import execute
+    from .run.clusters import choose
+    from .run.entering import execute
 
     running, netns = choose(args.name, args.cluster)
     return execute(running.init, netns, command)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TypeAlias
 
-from emulator.model.frames import (
+from ..model.frames import (
     HTTP_REPLY_MAGIC,
     HTTP_REQUEST_MAGIC,
     REPLY_MAGIC,
@@ -24,7 +24,7 @@ from emulator.model.frames import (
     Frame,
     make_token,
 )
-from emulator.net import IPV4, IPV6, Address, Family
+from ..net import IPV4, IPV6, Address, Family
 
 Buffer: TypeAlias = bytes | memoryview
 

@@ -15,10 +15,10 @@ from operator import itemgetter
 from struct import Struct
 from typing import overload
 
-from emulator.capture.decode import decode_at
-from emulator.capture.ring import Taps
-from emulator.capture.spill import Spill
-from emulator.model.frames import Captured, Frame
+from ..model.frames import Captured, Frame
+from .decode import decode_at
+from .ring import Taps
+from .spill import Spill
 
 LOOK_EVERY = 0.004  # seconds between two looks at the taps
 _LOOK_AFTER = 32  # packets sent between two looks at the taps

@@ -20,12 +20,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from emulator.kernel import linux
-from emulator.kernel.limits import is_address_space_limited
-from emulator.kernel.netns import Namespaces
-from emulator.kernel.threads import for_each
-from emulator.model.frames import Captured
-from emulator.net import IPV4, IPV6
+from ..kernel import linux
+from ..kernel.limits import is_address_space_limited
+from ..kernel.netns import Namespaces
+from ..kernel.threads import for_each
+from ..model.frames import Captured
+from ..net import IPV4, IPV6
 
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263

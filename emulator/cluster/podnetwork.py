@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.net import Address, Prefix
+from ..net import Address, Prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

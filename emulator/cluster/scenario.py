@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.cluster.state import ClusterState
-from emulator.objects.config import FlowCheck
-from emulator.objects.kinds import Loaded
+from ..objects.config import FlowCheck
+from ..objects.kinds import Loaded
+from .state import ClusterState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter, is_
 
-from emulator.cluster.podnetwork import PodNetworkFacts
-from emulator.net import Address, Prefix, TransportProtocol
-from emulator.objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
-from emulator.objects.kinds import (
+from ..net import Address, Prefix, TransportProtocol
+from ..objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
+from ..objects.kinds import (
     Endpoints,
     EndpointSlice,
     Namespace,
@@ -35,6 +34,7 @@ from emulator.objects.kinds import (
     Uninterpreted,
     Workload,
 )
+from .podnetwork import PodNetworkFacts
 
 SWITCH = "switch"  # network namespace of the host network's switch
 ROUTER = "router"  # network namespace of the upstream router; external clients are behind it

@@ -10,12 +10,12 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.networks import Networks, special_use
-from emulator.net import Address, Prefix
-from emulator.objects.config import ExternalClient
-from emulator.objects.kinds import Node, Pod, PodIP, PodStatus
-from emulator.podnet.network import PodNetwork
+from ..net import Address, Prefix
+from ..objects.config import ExternalClient
+from ..objects.kinds import Node, Pod, PodIP, PodStatus
+from ..podnet.network import PodNetwork
+from .findings import Draft, Findings
+from .networks import Networks, special_use
 
 CALICO_ADDRESSES = "cni.projectcalico.org/ipAddrs"
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulator.objects.kinds import (
+from ..objects.kinds import (
     LabelSelector,
     LabelSelectorRequirement,
     Node,
@@ -26,7 +26,7 @@ from emulator.objects.kinds import (
     PodSpec,
     TopologySpreadConstraint,
 )
-from emulator.objects.selectors import matches, matches_labels
+from ..objects.selectors import matches, matches_labels
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # the label of every Namespace
 NO_AFFINITY = "didn't match pod affinity rules"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from emulator.cluster.state import ProxySettings
-from emulator.controllers.findings import Findings
-from emulator.net import Address
-from emulator.objects.kinds import Node, Service
+from ..cluster.state import ProxySettings
+from ..net import Address
+from ..objects.kinds import Node, Service
+from .findings import Findings
 
 
 def notice_bound(

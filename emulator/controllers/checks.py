@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from emulator.cluster.state import Listener, WaitingPod, pod_netns
-from emulator.controllers.findings import Findings
-from emulator.controllers.listeners import host_ports, say_host_port
-from emulator.controllers.references import (
+from ..cluster.state import Listener, WaitingPod, pod_netns
+from ..net import TransportProtocol, is_loopback
+from ..objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
+from ..objects.kinds import Loaded, Node, Origin, Pod, Service
+from .findings import Findings
+from .listeners import host_ports, say_host_port
+from .references import (
     Names,
     References,
     Report,
@@ -25,9 +28,6 @@ from emulator.controllers.references import (
     list_ports,
     reasons,
 )
-from emulator.net import TransportProtocol, is_loopback
-from emulator.objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
-from emulator.objects.kinds import Loaded, Node, Origin, Pod, Service
 
 
 class _Served:

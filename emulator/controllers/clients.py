@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from emulator.cluster.state import BALANCER, ROUTER, SWITCH
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.networks import Networks
-from emulator.net import IPV4, Address, Prefix, addresses_of, prefixes_of
-from emulator.objects.config import ExternalClient, ExternalServer, Inventory
-from emulator.objects.kinds import Node, Origin
+from ..cluster.state import BALANCER, ROUTER, SWITCH
+from ..net import IPV4, Address, Prefix, addresses_of, prefixes_of
+from ..objects.config import ExternalClient, ExternalServer, Inventory
+from ..objects.kinds import Node, Origin
+from .findings import Draft, Findings
+from .networks import Networks
 
 DEFAULT_CLIENT = ExternalClient(name="client-1", address="203.0.113.10")  # TEST-NET-3
 # RFC 5737

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from emulator.net import IPV4, Prefix, prefixes_of
-from emulator.objects.config import Inventory
-from emulator.objects.kinds import Container, Node
+from ..net import IPV4, Prefix, prefixes_of
+from ..objects.config import Inventory
+from ..objects.kinds import Container, Node
 
 _FLAG = re.compile(r"--?([a-z][a-z0-9-]*)(?:=(.*))?\Z", re.DOTALL)
 _SHELL = re.compile(r"[<>|&;]")  # the beginning of a redirection or another command

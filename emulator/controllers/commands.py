@@ -9,11 +9,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.placement import serving_containers
-from emulator.errors import printable
-from emulator.load.faults import did_you_mean
-from emulator.objects.kinds import Container, Pod
+from ..errors import printable
+from ..load.faults import did_you_mean
+from ..objects.kinds import Container, Pod
+from .findings import Draft, Findings
+from .placement import serving_containers
 
 RUN_ANNOTATION = "podwire.dev/run"
 _MOST_SHOWN = 10  # commands that are shown one by one

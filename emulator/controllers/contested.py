@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from emulator.controllers.findings import Findings
-from emulator.controllers.networks import Networks
-from emulator.controllers.services import KUBERNETES
-from emulator.net import IPV4, Endpoint, Prefix, addresses_of
-from emulator.objects.kinds import EndpointSlice, Node, Service
+from ..net import IPV4, Endpoint, Prefix, addresses_of
+from ..objects.kinds import EndpointSlice, Node, Service
+from .findings import Findings
+from .networks import Networks
+from .services import KUBERNETES
 
 MOST_NAMED = 3  # addresses of one Service
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from emulator.cluster.state import API_SERVER_PORT
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.shape import is_control_plane, is_etcd
-from emulator.objects.kinds import (
+from ..cluster.state import API_SERVER_PORT
+from ..objects.kinds import (
     Container,
     ContainerPort,
     Endpoint,
@@ -28,6 +26,8 @@ from emulator.objects.kinds import (
     ServicePort,
     ServiceSpec,
 )
+from .findings import Draft, Findings
+from .shape import is_control_plane, is_etcd
 
 ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from emulator.errors import Problem
-from emulator.net import IPV4, Address
-from emulator.objects.kinds import Origin
+from ..errors import Problem
+from ..net import IPV4, Address
+from ..objects.kinds import Origin
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.controllers.slices import MANAGED_BY_LABEL
-from emulator.controllers.workloads import controls
-from emulator.objects.kinds import EndpointSlice, Service, Workload
-from emulator.store.objects import Key, Stored
-from emulator.store.store import Store
+from ..objects.kinds import EndpointSlice, Service, Workload
+from ..store.objects import Key, Stored
+from ..store.store import Store
+from .slices import MANAGED_BY_LABEL
+from .workloads import controls
 
 
 def delete(store: Store, key: Key) -> bool:

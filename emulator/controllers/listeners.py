@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.cluster.state import (
+from ..cluster.state import (
     API_SERVER_PORT,
     HealthCheck,
     Listener,
     pod_netns,
 )
-from emulator.controllers.controlplane import api_server_pod
-from emulator.controllers.findings import Findings
-from emulator.controllers.placement import serving_containers
-from emulator.controllers.shape import is_control_plane
-from emulator.net import (
+from ..net import (
     IPV4,
     Address,
     TransportProtocol,
 )
-from emulator.objects.config import ExternalClient, ExternalServer
-from emulator.objects.kinds import EndpointSlice, Node, Pod, Service
+from ..objects.config import ExternalClient, ExternalServer
+from ..objects.kinds import EndpointSlice, Node, Pod, Service
+from .controlplane import api_server_pod
+from .findings import Findings
+from .placement import serving_containers
+from .shape import is_control_plane
 
 
 class _Table:

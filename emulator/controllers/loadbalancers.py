@@ -16,14 +16,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from emulator.cluster.state import Listener
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.pools import Pools
-from emulator.controllers.shape import EXCLUDED_LABEL
-from emulator.controllers.sharing import Claims, annotation
-from emulator.load.faults import path_text
-from emulator.net import IPV4, IPV6, Address, Prefix, addresses_of, family_of
-from emulator.objects.kinds import (
+from ..cluster.state import Listener
+from ..load.faults import path_text
+from ..net import IPV4, IPV6, Address, Prefix, addresses_of, family_of
+from ..objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,
     LoadBalancerStatus,
@@ -32,6 +28,10 @@ from emulator.objects.kinds import (
     Service,
     ServiceStatus,
 )
+from .findings import Draft, Findings
+from .pools import Pools
+from .shape import EXCLUDED_LABEL
+from .sharing import Claims, annotation
 
 # MetalLB's; spec.loadBalancerIP is deprecated
 IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"

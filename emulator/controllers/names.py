@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from emulator.objects.kinds import PodTemplateSpec
+from ..objects.kinds import PodTemplateSpec
 
 # Kubernetes leaves out vowels and look-alikes (k8s.io/apimachinery/pkg/util/rand)
 SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"

@@ -13,22 +13,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
-from emulator.controllers.clusterflags import ClusterFlags
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.pools import Pools
-from emulator.controllers.shape import address_path, pod_cidr_path
-from emulator.net import (
+from ..net import (
     IPV4,
     Address,
     Prefix,
     family_of,
     smallest_prefix,
 )
-from emulator.objects.config import Inventory, Networking
-from emulator.objects.kinds import Node, NodeAddress, Origin, Pod, Service
-from emulator.podnet import NETWORKS
-from emulator.podnet.kubenet import KUBENET
-from emulator.podnet.network import PodNetwork
+from ..objects.config import Inventory, Networking
+from ..objects.kinds import Node, NodeAddress, Origin, Pod, Service
+from ..podnet import NETWORKS
+from ..podnet.kubenet import KUBENET
+from ..podnet.network import PodNetwork
+from .clusterflags import ClusterFlags
+from .findings import Draft, Findings
+from .pools import Pools
+from .shape import address_path, pod_cidr_path
 
 DEFAULT_POD_SUBNET = Prefix("10.244.0.0/16")
 DEFAULT_SERVICE_SUBNET = Prefix("10.96.0.0/12")

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulator.controllers.affinity import Neighbourhood, node_preference, wants_node
-from emulator.controllers.findings import Draft
-from emulator.controllers.waiting import Waiting
-from emulator.load.faults import did_you_mean
-from emulator.net import TransportProtocol
-from emulator.objects.kinds import Container, Node, Pod, PodSpec, Taint, Toleration
+from ..load.faults import did_you_mean
+from ..net import TransportProtocol
+from ..objects.kinds import Container, Node, Pod, PodSpec, Taint, Toleration
+from .affinity import Neighbourhood, node_preference, wants_node
+from .findings import Draft
+from .waiting import Waiting
 
 UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 

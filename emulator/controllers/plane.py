@@ -17,63 +17,10 @@ from dataclasses import replace
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
 
-from emulator.cluster.state import ClusterState, Listener, ProxySettings
-from emulator.controllers.addresses import address_pods
-from emulator.controllers.bound import notice_bound
-from emulator.controllers.checks import check_flows, dialled_ports
-from emulator.controllers.clients import check_clients, external_clients
-from emulator.controllers.clusterflags import ClusterFlags, cluster_flags
-from emulator.controllers.commands import RUN_ANNOTATION, real_commands
-from emulator.controllers.contested import (
-    find_outside,
-    notice_contested,
-    notice_nested,
-    notice_on_link,
-    notice_outside,
-)
-from emulator.controllers.controlplane import kubernetes_service, static_pods
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.listeners import add_health_checks, make_listeners, notice_host_ports
-from emulator.controllers.loadbalancers import (
-    address_balancer,
-    choose_speakers,
-    choose_targets,
-    give_addresses,
-)
-from emulator.controllers.networks import (
-    Networks,
-    address_nodes,
-    choose_networks,
-    notice_networks,
-)
-from emulator.controllers.placement import place
-from emulator.controllers.pools import Pools, choose_pools
-from emulator.controllers.room import is_too_large, room_for_pods
-from emulator.controllers.services import complete_services
-from emulator.controllers.settings import proxy_settings
-from emulator.controllers.shape import complete_nodes, make_nodes
-from emulator.controllers.slices import (
-    MANAGED_BY_LABEL,
-    PodIndex,
-    Sources,
-    given_slices,
-    managers_of,
-    service_slices,
-    zones_of,
-)
-from emulator.controllers.waiting import Waiting
-from emulator.controllers.workloads import (
-    ENDED_PHASES,
-    controlled_pods,
-    controls,
-    missing_pods,
-    name_pods,
-    running_pods,
-    surplus_pods,
-)
-from emulator.errors import InputError
-from emulator.net import IPV4, Address, prefixes_of
-from emulator.objects.config import (
+from ..cluster.state import ClusterState, Listener, ProxySettings
+from ..errors import InputError
+from ..net import IPV4, Address, prefixes_of
+from ..objects.config import (
     BINDING_MODES,
     WITHOUT_HEALTH_CHECKS,
     ExternalClient,
@@ -81,7 +28,7 @@ from emulator.objects.config import (
     Inventory,
     ProxyMode,
 )
-from emulator.objects.kinds import (
+from ..objects.kinds import (
     EndpointSlice,
     Loaded,
     Node,
@@ -91,10 +38,63 @@ from emulator.objects.kinds import (
     Uninterpreted,
     Workload,
 )
-from emulator.objects.selectors import matches_labels
-from emulator.store.errors import ExpiredError
-from emulator.store.objects import Key, Stored
-from emulator.store.store import Event, Store
+from ..objects.selectors import matches_labels
+from ..store.errors import ExpiredError
+from ..store.objects import Key, Stored
+from ..store.store import Event, Store
+from .addresses import address_pods
+from .bound import notice_bound
+from .checks import check_flows, dialled_ports
+from .clients import check_clients, external_clients
+from .clusterflags import ClusterFlags, cluster_flags
+from .commands import RUN_ANNOTATION, real_commands
+from .contested import (
+    find_outside,
+    notice_contested,
+    notice_nested,
+    notice_on_link,
+    notice_outside,
+)
+from .controlplane import kubernetes_service, static_pods
+from .findings import Draft, Findings
+from .listeners import add_health_checks, make_listeners, notice_host_ports
+from .loadbalancers import (
+    address_balancer,
+    choose_speakers,
+    choose_targets,
+    give_addresses,
+)
+from .networks import (
+    Networks,
+    address_nodes,
+    choose_networks,
+    notice_networks,
+)
+from .placement import place
+from .pools import Pools, choose_pools
+from .room import is_too_large, room_for_pods
+from .services import complete_services
+from .settings import proxy_settings
+from .shape import complete_nodes, make_nodes
+from .slices import (
+    MANAGED_BY_LABEL,
+    PodIndex,
+    Sources,
+    given_slices,
+    managers_of,
+    service_slices,
+    zones_of,
+)
+from .waiting import Waiting
+from .workloads import (
+    ENDED_PHASES,
+    controlled_pods,
+    controls,
+    missing_pods,
+    name_pods,
+    running_pods,
+    surplus_pods,
+)
 
 NOW = "0001-01-01T00:00:00Z"  # the time of everything here: no controller reads a clock
 WORKLOADS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from emulator.controllers.findings import Findings
-from emulator.net import (
+from ..net import (
     IPV4,
     Address,
     Prefix,
 )
-from emulator.objects.config import Inventory
-from emulator.objects.kinds import LabelSelector, Loaded, Node, Service
-from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
-from emulator.objects.selectors import matches
+from ..objects.config import Inventory
+from ..objects.kinds import LabelSelector, Loaded, Node, Service
+from ..objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
+from ..objects.selectors import matches
+from .findings import Findings
 
 # 172.18.255.200-172.18.255.250 in kind's network, as its users configure MetalLB
 DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
-from emulator.cluster.state import ClusterState, WaitingPod
-from emulator.load.faults import did_you_mean
-from emulator.net import AddressError, Endpoint
-from emulator.objects.config import ExternalClient, FlowSpec
-from emulator.objects.kinds import ContainerPort, Node, Pod, Service, ServicePort
-from emulator.objects.selectors import matches_labels
+from ..cluster.state import ClusterState, WaitingPod
+from ..load.faults import did_you_mean
+from ..net import AddressError, Endpoint
+from ..objects.config import ExternalClient, FlowSpec
+from ..objects.kinds import ContainerPort, Node, Pod, Service, ServicePort
+from ..objects.selectors import matches_labels
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.net import (
+from ..net import (
     Prefix,
 )
-from emulator.objects.kinds import Node, Pod
-from emulator.podnet.hostlocal import NOT_FOR_PODS
+from ..objects.kinds import Node, Pod
+from ..podnet.hostlocal import NOT_FOR_PODS
+from .findings import Draft, Findings
 
 MOST_NODES = 1_000  # every node has a route to every other one
 MOST_PODS = 20_000

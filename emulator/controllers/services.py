@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.names import draw
-from emulator.controllers.networks import Networks
-from emulator.net import IPV4, IPV6, Address, Prefix, family_of
-from emulator.objects.kinds import Service, ServicePort
+from ..net import IPV4, IPV6, Address, Prefix, family_of
+from ..objects.kinds import Service, ServicePort
+from .findings import Draft, Findings
+from .names import draw
+from .networks import Networks
 
 NODE_PORTS = range(30000, 32768)
 STATIC_NODE_PORTS = 86  # min(max(16, size / 32), 128) of 2768

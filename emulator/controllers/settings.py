@@ -11,18 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from emulator.cluster.state import ProxySettings
-from emulator.controllers.clusterflags import ClusterFlags
-from emulator.controllers.findings import Findings
-from emulator.controllers.networks import Networks
-from emulator.errors import printable
-from emulator.load.faults import cut
-from emulator.net import (
+from ..cluster.state import ProxySettings
+from ..errors import printable
+from ..load.faults import cut
+from ..net import (
     IPV4,
     Prefix,
     prefixes_of,
 )
-from emulator.objects.config import (
+from ..objects.config import (
     DEFAULT_MODE,
     Inventory,
     IPTablesConfig,
@@ -33,7 +30,10 @@ from emulator.objects.config import (
     NFTablesConfig,
     ProxyMode,
 )
-from emulator.objects.durations import parse_duration
+from ..objects.durations import parse_duration
+from .clusterflags import ClusterFlags
+from .findings import Findings
+from .networks import Networks
 
 _DETECTORS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 

@@ -11,22 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from emulator.cluster.scenario import Scenario, Step
-from emulator.cluster.state import ClusterState
-from emulator.controllers.checks import dialled_ports
-from emulator.controllers.clusterflags import cluster_flags
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.networks import choose_networks
-from emulator.controllers.plane import ControlPlane
-from emulator.controllers.services import complete_services
-from emulator.controllers.shape import make_nodes
-from emulator.controllers.steps import write_step
-from emulator.controllers.waiting import Waiting
-from emulator.controllers.workloads import name_pods, running_pods
-from emulator.errors import InputError, Problem
-from emulator.load.load import ReadingError
-from emulator.objects.config import FlowCheck, Inventory, ProxyMode
-from emulator.objects.kinds import Loaded
+from ..cluster.scenario import Scenario, Step
+from ..cluster.state import ClusterState
+from ..errors import InputError, Problem
+from ..load.load import ReadingError
+from ..objects.config import FlowCheck, Inventory, ProxyMode
+from ..objects.kinds import Loaded
+from .checks import dialled_ports
+from .clusterflags import cluster_flags
+from .findings import Draft, Findings
+from .networks import choose_networks
+from .plane import ControlPlane
+from .services import complete_services
+from .shape import make_nodes
+from .steps import write_step
+from .waiting import Waiting
+from .workloads import name_pods, running_pods
 
 
 def settle(

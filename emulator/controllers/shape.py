@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.net import IPV4, Prefix
-from emulator.objects.config import Inventory, NodeShape
-from emulator.objects.kinds import (
+from ..net import IPV4, Prefix
+from ..objects.config import Inventory, NodeShape
+from ..objects.kinds import (
     Node,
     NodeAddress,
     NodeSpec,
@@ -26,6 +25,7 @@ from emulator.objects.kinds import (
     PodSpec,
     Taint,
 )
+from .findings import Draft, Findings
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 # kubeadm's taint of control planes

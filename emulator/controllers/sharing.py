@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from emulator.controllers.pools import Pool, Range
-from emulator.net import Address
-from emulator.objects.kinds import Service
+from ..net import Address
+from ..objects.kinds import Service
+from .pools import Pool, Range
 
 PREFIXES = (
     "metallb.io",

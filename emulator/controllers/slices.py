@@ -14,15 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from emulator.controllers.controlplane import kubernetes_slice
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.names import generate_name
-from emulator.controllers.placement import serving_containers
-from emulator.controllers.services import KUBERNETES
-from emulator.controllers.topologyhints import ZONE_LABEL, add_hints
-from emulator.load.faults import did_you_mean
-from emulator.net import IPV4, IPV6, family_of
-from emulator.objects.kinds import (
+from ..load.faults import did_you_mean
+from ..net import IPV4, IPV6, family_of
+from ..objects.kinds import (
     LEFT_TO_OTHERS,
     Endpoint,
     EndpointAddress,
@@ -40,7 +34,13 @@ from emulator.objects.kinds import (
     Service,
     ServicePort,
 )
-from emulator.objects.selectors import matches_labels
+from ..objects.selectors import matches_labels
+from .controlplane import kubernetes_slice
+from .findings import Draft, Findings
+from .names import generate_name
+from .placement import serving_containers
+from .services import KUBERNETES
+from .topologyhints import ZONE_LABEL, add_hints
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from emulator.controllers.findings import Findings
-from emulator.controllers.garbage import delete
-from emulator.controllers.plane import NOW, ControlPlane
-from emulator.load.faults import did_you_mean, path_text
-from emulator.objects.config import FlowStep, StepDelete, StepScale, StepTerminate
-from emulator.objects.kinds import Loaded, Node, Origin, Pod, PodCondition
-from emulator.store.errors import InvalidError
-from emulator.store.objects import Key, Stored
+from ..load.faults import did_you_mean, path_text
+from ..objects.config import FlowStep, StepDelete, StepScale, StepTerminate
+from ..objects.kinds import Loaded, Node, Origin, Pod, PodCondition
+from ..store.errors import InvalidError
+from ..store.objects import Key, Stored
+from .findings import Findings
+from .garbage import delete
+from .plane import NOW, ControlPlane
 
 
 def write_step(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from math import ceil
 
-from emulator.objects.kinds import Endpoint, EndpointHints, EndpointSlice, ForZone, Node
+from ..objects.kinds import Endpoint, EndpointHints, EndpointSlice, ForZone, Node
 
 OVERLOAD_THRESHOLD = 0.2  # a part of the equal share of an endpoint
 ZONE_LABEL = "topology.kubernetes.io/zone"

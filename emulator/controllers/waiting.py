@@ -6,10 +6,10 @@ not reached.
 
 from __future__ import annotations
 
-from emulator.cluster.state import WaitingPod
-from emulator.controllers.findings import Draft, Findings
-from emulator.errors import printable
-from emulator.objects.kinds import Pod
+from ..cluster.state import WaitingPod
+from ..errors import printable
+from ..objects.kinds import Pod
+from .findings import Draft, Findings
 
 _NAMED = 3  # Pods that a notice names
 _LONGEST = 300  # characters of the cluster's own message that a notice repeats

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.controllers.findings import Draft, Findings
-from emulator.controllers.names import generate_name, template_hash
-from emulator.controllers.placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
-from emulator.controllers.room import Room
-from emulator.controllers.waiting import Waiting
-from emulator.net import IPV6, family_of
-from emulator.objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
+from ..net import IPV6, family_of
+from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
+from .findings import Draft, Findings
+from .names import generate_name, template_hash
+from .placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
+from .room import Room
+from .waiting import Waiting
 
 ENDED_PHASES = ("Succeeded", "Failed")
 TEMPLATE_HASH_LABEL = "pod-template-hash"

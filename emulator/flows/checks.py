@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from emulator.controllers.references import (
+from ..controllers.references import (
     Names,
     References,
     Source,
@@ -20,20 +20,14 @@ from emulator.controllers.references import (
     ToPod,
     ToService,
 )
-from emulator.errors import InputError, Problem
-from emulator.flows.flowbook import FlowBook
-from emulator.flows.wanted import (
-    UnresolvableError,
-    apply_expect,
-    wants_health,
-)
-from emulator.model.flows import Client, Destination, Flow, Place
-from emulator.net import Address, Endpoint, is_loopback
-from emulator.objects.config import FlowCheck, FlowExpect, FlowSpec
-from emulator.objects.kinds import Loaded, Node, Origin, Pod, ServicePort
-from emulator.oracle.endpoints import cluster_ips, load_balancer_ips
-from emulator.oracle.expectations import Expectations
-from emulator.oracle.parties import (
+from ..errors import InputError, Problem
+from ..model.flows import Client, Destination, Flow, Place
+from ..net import Address, Endpoint, is_loopback
+from ..objects.config import FlowCheck, FlowExpect, FlowSpec
+from ..objects.kinds import Loaded, Node, Origin, Pod, ServicePort
+from ..oracle.endpoints import cluster_ips, load_balancer_ips
+from ..oracle.expectations import Expectations
+from ..oracle.parties import (
     address_destination,
     external_client,
     health_check_destination,
@@ -42,6 +36,12 @@ from emulator.oracle.parties import (
     pod_client,
     pod_destination,
     service_destination,
+)
+from .flowbook import FlowBook
+from .wanted import (
+    UnresolvableError,
+    apply_expect,
+    wants_health,
 )
 
 

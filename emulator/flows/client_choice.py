@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from emulator.cluster.state import ClusterState, Listener
-from emulator.net import Address
-from emulator.objects.config import ExternalClient
-from emulator.objects.kinds import Node, Pod
-from emulator.oracle.endpoints import PortEndpoints, in_source_ranges
+from ..cluster.state import ClusterState, Listener
+from ..net import Address
+from ..objects.config import ExternalClient
+from ..objects.kinds import Node, Pod
+from ..oracle.endpoints import PortEndpoints, in_source_ranges
 
 _RING = 8  # nodes that are joined pairwise
 

@@ -17,27 +17,25 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import get_args
 
-from emulator.cluster.state import API_SERVER_PORT, ClusterState
-from emulator.flows.client_choice import ClientChoice, served_ports
-from emulator.flows.flowbook import FlowBook, flow_name
-from emulator.model.flows import (
+from ..cluster.state import API_SERVER_PORT, ClusterState
+from ..model.flows import (
     Client,
     Destination,
     Flow,
     FlowKind,
     ServiceAddress,
 )
-from emulator.net import Address
-from emulator.objects.config import ExternalServer, FlowProtocol
-from emulator.objects.kinds import Node, Pod
-from emulator.oracle.endpoints import (
+from ..net import Address
+from ..objects.config import ExternalServer, FlowProtocol
+from ..objects.kinds import Node, Pod
+from ..oracle.endpoints import (
     PortEndpoints,
     cluster_ips,
     external_ips,
     load_balancer_ips,
 )
-from emulator.oracle.expectations import Expectations
-from emulator.oracle.parties import (
+from ..oracle.expectations import Expectations
+from ..oracle.parties import (
     LOCALHOST,
     address_destination,
     external_client,
@@ -48,6 +46,8 @@ from emulator.oracle.parties import (
     pod_destination,
     service_destination,
 )
+from .client_choice import ClientChoice, served_ports
+from .flowbook import FlowBook, flow_name
 
 # Service ports that are dialled at every address by every kind of client; the others by representatives
 MOST_PORTS = 100

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.model.flows import Client, Destination, Flow, Place
-from emulator.net import Endpoint
-from emulator.objects.config import FlowProtocol
-from emulator.oracle.expectations import Expectations
-from emulator.oracle.parties import address_destination, communication_kind
+from ..model.flows import Client, Destination, Flow, Place
+from ..net import Endpoint
+from ..objects.config import FlowProtocol
+from ..oracle.expectations import Expectations
+from ..oracle.parties import address_destination, communication_kind
 
 MAX_CONTROLS = 5  # endpoints up to this number are all controlled
 SAMPLED_CONTROLS = 3  # a sample, if there are more endpoints

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.flows.derive import within_budget
-from emulator.flows.flowbook import FlowBook, flow_name
-from emulator.model.flows import Client, Destination, Flow
-from emulator.net import IPV4, Address, addresses_of
-from emulator.objects.config import FlowProtocol
-from emulator.objects.kinds import Node, Pod
-from emulator.oracle.endpoints import PortEndpoints, cluster_ips
-from emulator.oracle.expectations import Expectations
-from emulator.oracle.parties import (
+from ..cluster.state import ClusterState
+from ..model.flows import Client, Destination, Flow
+from ..net import IPV4, Address, addresses_of
+from ..objects.config import FlowProtocol
+from ..objects.kinds import Node, Pod
+from ..oracle.endpoints import PortEndpoints, cluster_ips
+from ..oracle.expectations import Expectations
+from ..oracle.parties import (
     LOCALHOST,
     address_destination,
     external_client,
@@ -27,6 +25,8 @@ from emulator.oracle.parties import (
     pod_client,
     service_destination,
 )
+from .derive import within_budget
+from .flowbook import FlowBook, flow_name
 
 MOST_SERVICES = 100  # their node ports are dialled where modes differ
 _MOST_PORTS = 65535

@@ -7,21 +7,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from emulator.controllers.references import container_port, read_backend
-from emulator.model.expectations import (
+from ..controllers.references import container_port, read_backend
+from ..model.expectations import (
     Expectation,
     Possibilities,
     ReplyFrom,
     SourceRule,
 )
-from emulator.model.flows import Flow
-from emulator.model.frames import Health
-from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint
-from emulator.objects.config import ASYMMETRIC, FlowExpect
-from emulator.objects.references import ObjectRef
-from emulator.oracle.expectations import Expectations
-from emulator.oracle.promise import answers, just
+from ..model.flows import Flow
+from ..model.frames import Health
+from ..model.reasons import Reason, Why
+from ..net import Endpoint
+from ..objects.config import ASYMMETRIC, FlowExpect
+from ..objects.references import ObjectRef
+from ..oracle.expectations import Expectations
+from ..oracle.promise import answers, just
 
 
 class UnresolvableError(Exception):

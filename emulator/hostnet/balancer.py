@@ -12,15 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cluster.state import BALANCER, ROUTER, ClusterState
-from emulator.hostnet.network import (
-    OWN_WAY_TO_ASK,
-    WHY_NEIGHBOURS,
-    forwarding,
-    plan_base,
-    uplink,
-)
-from emulator.net import (
+from ..cluster.state import BALANCER, ROUTER, ClusterState
+from ..net import (
     IPV4,
     Address,
     Endpoint,
@@ -31,9 +24,9 @@ from emulator.net import (
     mac_of_ip,
     short_hash,
 )
-from emulator.objects.kinds import Service, ServicePort
-from emulator.plan.checked import address, comment, network, number
-from emulator.plan.operations import (
+from ..objects.kinds import Service, ServicePort
+from ..plan.checked import address, comment, network, number
+from ..plan.operations import (
     AddAddress,
     AddNeighbour,
     AddRoute,
@@ -42,7 +35,14 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, compose
+from ..plan.rules import RuleSet, compose
+from .network import (
+    OWN_WAY_TO_ASK,
+    WHY_NEIGHBOURS,
+    forwarding,
+    plan_base,
+    uplink,
+)
 
 
 def plan_balancer(state: ClusterState) -> Iterator[Operation]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cluster.state import (
+from ..cluster.state import (
     BALANCER,
     ROUTER,
     SWITCH,
     ClusterState,
 )
-from emulator.net import (
+from ..net import (
     IPV4,
     Address,
     InterfaceAddress,
@@ -27,8 +27,8 @@ from emulator.net import (
     mac_of_ip,
     mac_of_name,
 )
-from emulator.objects.kinds import Node
-from emulator.plan.operations import (
+from ..objects.kinds import Node
+from ..plan.operations import (
     AddAddress,
     AddBridge,
     AddNeighbour,
@@ -41,7 +41,7 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, compose
+from ..plan.rules import RuleSet, compose
 
 ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
 WHY_NEIGHBOURS = (

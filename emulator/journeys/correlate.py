@@ -31,15 +31,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from emulator.cluster.state import BALANCER
-from emulator.journeys.tokens import (
-    Trace,
-    divide_frames,
-    find_tokens,
-)
-from emulator.model.flows import Attempt
-from emulator.model.frames import Frame
-from emulator.model.journeys import (
+from ..cluster.state import BALANCER
+from ..model.flows import Attempt
+from ..model.frames import Frame
+from ..model.journeys import (
     ANSWERED,
     Change,
     Connection,
@@ -49,8 +44,13 @@ from emulator.model.journeys import (
     Journey,
     find_dialled,
 )
-from emulator.net import Address, Endpoint
-from emulator.objects.config import Outcome
+from ..net import Address, Endpoint
+from ..objects.config import Outcome
+from .tokens import (
+    Trace,
+    divide_frames,
+    find_tokens,
+)
 
 # The outcome of an attempt after an ICMP error (type/code: RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1). The
 # prohibitions are what netfilter's REJECT and a firewall send; messages not in this table end nothing.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 
-from emulator.model.flows import Attempt
-from emulator.model.frames import Frame
-from emulator.net import PROTOCOL_NUMBER, Address
+from ..model.flows import Attempt
+from ..model.frames import Frame
+from ..net import PROTOCOL_NUMBER, Address
 
 _TCP = PROTOCOL_NUMBER["TCP"]
 

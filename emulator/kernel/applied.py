@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emulator.kernel.links import Links
-from emulator.kernel.netns import Namespaces
-from emulator.kernel.rules import RuleLoader
-from emulator.kernel.sysctls import DeviceDefaults, Sysctls
+from .links import Links
+from .netns import Namespaces
+from .rules import RuleLoader
+from .sysctls import DeviceDefaults, Sysctls
 
 
 class Applied:

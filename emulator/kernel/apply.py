@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.operations.registry import HANDLERS
-from emulator.plan.operations import Operation, Plan
+from ..plan.operations import Operation, Plan
+from .applied import Applied
+from .operations.registry import HANDLERS
 
 __all__ = ["Applied", "apply", "do"]
 

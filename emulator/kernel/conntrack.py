@@ -16,7 +16,14 @@ import socket
 import struct
 from collections.abc import Collection, Mapping
 
-from emulator.kernel.netlink import (
+from ..net import (
+    IPV4,
+    IPV6,
+    Address,
+    Endpoint,
+    Family,
+)
+from .netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -26,13 +33,6 @@ from emulator.kernel.netlink import (
     dumped,
     error_number,
     messages_in,
-)
-from emulator.net import (
-    IPV4,
-    IPV6,
-    Address,
-    Endpoint,
-    Family,
 )
 
 NETLINK_NETFILTER = 12

@@ -28,8 +28,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emulator.errors import MissingCapabilityError
-from emulator.kernel import linux
+from ..errors import MissingCapabilityError
+from . import linux
 
 NOBODY = 65534
 WORKING_DIRECTORY = "/tmp"  # noqa: S108 - a private one; where a container names none

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from emulator.kernel.conntrack import NETLINK_NETFILTER, NFNL_SUBSYS_CTNETLINK
-from emulator.kernel.netlink import attributes, dump
+from .conntrack import NETLINK_NETFILTER, NFNL_SUBSYS_CTNETLINK
+from .netlink import attributes, dump
 
 RTM_NEWNEIGHTBL, RTM_GETNEIGHTBL = 64, 66
 NDTA_NAME, NDTA_THRESH3, NDTA_STATS = 1, 4, 7

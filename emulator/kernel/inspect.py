@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import KernelError
-from emulator.kernel.ipvs import is_loaded, read_servers
-from emulator.kernel.netlink import dump_addresses
-from emulator.kernel.netns import Namespaces, check_output
-from emulator.net import is_loopback
-from emulator.plan.ipvs import ipvsadm_text
+from ..errors import KernelError
+from ..net import is_loopback
+from ..plan.ipvs import ipvsadm_text
+from .ipvs import is_loaded, read_servers
+from .netlink import dump_addresses
+from .netns import Namespaces, check_output
 
 
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -8,9 +8,9 @@ import platform
 import re
 import shutil
 
-from emulator.errors import KernelError, MissingCapabilityError, ToolKilledError, printable
-from emulator.kernel.apply import Applied, apply
-from emulator.plan.operations import Plan
+from ..errors import KernelError, MissingCapabilityError, ToolKilledError, printable
+from ..plan.operations import Plan
+from .apply import Applied, apply
 
 _OWN_NAME = re.compile(r"\A\S+ v[0-9.]+ \([a-z_]+\):")
 NFT, LEGACY = "iptables-nft-restore", "iptables-legacy-restore"

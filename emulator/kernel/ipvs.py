@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from emulator.errors import MissingCapabilityError
-from emulator.kernel.generic_netlink import NETLINK_GENERIC, find_family
-from emulator.kernel.netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
-from emulator.net import (
+from ..errors import MissingCapabilityError
+from ..net import (
     IPV4,
     IPV6,
     PROTOCOL_NUMBER,
     Address,
     TransportProtocol,
 )
-from emulator.objects.config import IPVSTimeouts
-from emulator.plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
-from emulator.plan.operations import LoadIpvs
+from ..objects.config import IPVSTimeouts
+from ..plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
+from ..plan.operations import LoadIpvs
+from .generic_netlink import NETLINK_GENERIC, find_family
+from .netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
 
 FAMILY, VERSION = "IPVS", 1
 CMD_GET_SERVICE, CMD_GET_DEST, CMD_SET_CONFIG, CMD_FLUSH = 4, 8, 12, 17

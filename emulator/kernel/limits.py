@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from emulator.errors import Exit, PodwireError
+from ..errors import Exit, PodwireError
 
 PER_NAMESPACE = (
     2  # descriptors: the namespace and its tap (while the first plan is applied, its netlink socket)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 
-from emulator.errors import KernelError
-from emulator.kernel.netlink import NetlinkSocket, dump_idle_links
-from emulator.kernel.netns import Namespaces
-from emulator.plan.operations.operation import Operation
-from emulator.plan.shell import shell_commands
+from ..errors import KernelError
+from ..plan.operations.operation import Operation
+from ..plan.shell import shell_commands
+from .netlink import NetlinkSocket, dump_idle_links
+from .netns import Namespaces
 
 
 class Links:

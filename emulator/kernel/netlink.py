@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-from emulator.net import Address
+from ..net import Address
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from emulator.errors import KernelError, ToolKilledError
-from emulator.kernel import linux
+from ..errors import KernelError, ToolKilledError
+from . import linux
 
 T = TypeVar("T")
 

@@ -12,7 +12,10 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-from emulator.kernel.netlink import (
+from ..net import IPV4, Address, Family
+from ..plan.rulechange import TableChange
+from ..plan.rules import Marks
+from .netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -23,9 +26,6 @@ from emulator.kernel.netlink import (
     error_number,
     messages_in,
 )
-from emulator.net import IPV4, Address, Family
-from emulator.plan.rulechange import TableChange
-from emulator.plan.rules import Marks
 
 NETLINK_NETFILTER = 12
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES = 0x10, 0x11, 10

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from subprocess import Popen
 from typing import TypeAlias
 
-from emulator.errors import KernelError, ToolKilledError
-from emulator.kernel.limits import TOO_LONG, too_long
-from emulator.kernel.netns import Namespaces, finish, start
-from emulator.kernel.nf_tables import NfTables
-from emulator.kernel.nft import Nft, open_nft
-from emulator.plan.operations.rules import LOADERS, ChangeRules, LoadRules
-from emulator.plan.rulechange import RuleChange
+from ..errors import KernelError, ToolKilledError
+from ..plan.operations.rules import LOADERS, ChangeRules, LoadRules
+from ..plan.rulechange import RuleChange
+from .limits import TOO_LONG, too_long
+from .netns import Namespaces, finish, start
+from .nf_tables import NfTables
+from .nft import Nft, open_nft
 
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once

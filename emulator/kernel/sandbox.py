@@ -31,10 +31,10 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, cast
 
-from emulator.errors import Exit, MissingCapabilityError, PodwireError
-from emulator.kernel import linux
-from emulator.kernel.limits import explain
-from emulator.kernel.signals import (
+from ..errors import Exit, MissingCapabilityError, PodwireError
+from . import linux
+from .limits import explain
+from .signals import (
     ENDING,
     Interrupted,
     heeded,

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from emulator.kernel import linux
-from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
+from ..plan.sysctls import DEVICE_DEFAULTS, SCOPES
+from . import linux
 
 _WRITES = 256  # for one procfs
 

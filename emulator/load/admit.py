@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from emulator.load.faults import Fault
-from emulator.load.rules.checks import LABEL, PATH_SEGMENT, Checks
-from emulator.load.schema import Kind, decode, decode_uninterpreted, is_cluster_scoped, touches
-from emulator.load.validate import validate, validate_unread
+from .faults import Fault
+from .rules.checks import LABEL, PATH_SEGMENT, Checks
+from .schema import Kind, decode, decode_uninterpreted, is_cluster_scoped, touches
+from .validate import validate, validate_unread
 
 
 class Admission(NamedTuple):

@@ -20,8 +20,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from emulator.load.faults import FieldPath, cut
-from emulator.load.schema import OURS
+from .faults import FieldPath, cut
+from .schema import OURS
 
 Ports: TypeAlias = Sequence[int | str] | Mapping[str, int | str]
 """What a container serves: ``[8080, "53/UDP"]``, or with names ``{"http": 8080, "dns": "53/UDP"}``."""

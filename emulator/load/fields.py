@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from emulator.load.faults import FieldPath, did_you_mean
+from .faults import FieldPath, did_you_mean
 
 RELEASE = "1.34"
 

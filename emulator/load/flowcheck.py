@@ -15,8 +15,7 @@ from operator import or_
 from textwrap import fill
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from emulator.load.schema import OURS
-from emulator.objects.config import (
+from ..objects.config import (
     FlowExpect,
     FlowFrom,
     FlowSpec,
@@ -26,6 +25,7 @@ from emulator.objects.config import (
     StepScale,
     StepTerminate,
 )
+from .schema import OURS
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.load.faults import (
+from .faults import (
     Fault,
     FieldPath,
     path_text,
     shown,
 )
-from emulator.load.yamltext import read_documents
+from .yamltext import read_documents
 
 PATCHES = "kubeadmConfigPatches"
 PROXY_KIND = "KubeProxyConfiguration"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emulator.load.yamltext import MAX_BYTES, read_documents
+from .yamltext import MAX_BYTES, read_documents
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 CHART = "Chart.yaml"

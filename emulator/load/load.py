@@ -18,57 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from emulator.errors import InputError, Problem, fold, printable
-from emulator.load.admit import admit, admit_uninterpreted
-from emulator.load.builder import TopologyError, Written, build_topology
-from emulator.load.configmaps import (
-    ADDRESS_POOLS,
-    address_pool_objects,
-    kube_proxy_key,
-    metallb_key,
-    metallb_objects,
-    texts_of,
-)
-from emulator.load.faults import (
-    Fault,
-    FieldPath,
-    cut,
-    path_of,
-    path_text,
-    shown,
-)
-from emulator.load.fields import RELEASE, find_unknown
-from emulator.load.kindcluster import translate
-from emulator.load.kustomization import (
-    KustomizationError,
-    is_kustomization,
-    pipe,
-    why_no_kustomization,
-)
-from emulator.load.schema import (
-    KIND_CLUSTER,
-    PROXY_CONFIG,
-    Kind,
-    LeftOut,
-    identify,
-)
-from emulator.load.targets import (
-    MANIFEST_SUFFIXES,
-    STDIN,
-    Found,
-    find_files,
-    name_of,
-)
-from emulator.load.validate import validate_unread
-from emulator.load.yamltext import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    TOO_MUCH,
-    Document,
-    read_documents,
-)
-from emulator.objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
-from emulator.objects.kinds import (
+from ..errors import InputError, Problem, fold, printable
+from ..objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
+from ..objects.kinds import (
     Endpoints,
     EndpointSlice,
     Loaded,
@@ -80,7 +32,55 @@ from emulator.objects.kinds import (
     Uninterpreted,
     Workload,
 )
-from emulator.objects.metallb import IPAddressPool, L2Advertisement
+from ..objects.metallb import IPAddressPool, L2Advertisement
+from .admit import admit, admit_uninterpreted
+from .builder import TopologyError, Written, build_topology
+from .configmaps import (
+    ADDRESS_POOLS,
+    address_pool_objects,
+    kube_proxy_key,
+    metallb_key,
+    metallb_objects,
+    texts_of,
+)
+from .faults import (
+    Fault,
+    FieldPath,
+    cut,
+    path_of,
+    path_text,
+    shown,
+)
+from .fields import RELEASE, find_unknown
+from .kindcluster import translate
+from .kustomization import (
+    KustomizationError,
+    is_kustomization,
+    pipe,
+    why_no_kustomization,
+)
+from .schema import (
+    KIND_CLUSTER,
+    PROXY_CONFIG,
+    Kind,
+    LeftOut,
+    identify,
+)
+from .targets import (
+    MANIFEST_SUFFIXES,
+    STDIN,
+    Found,
+    find_files,
+    name_of,
+)
+from .validate import validate_unread
+from .yamltext import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    TOO_MUCH,
+    Document,
+    read_documents,
+)
 
 MAX_OBJECTS = 200_000  # in everything that is given, the items of lists included
 MAX_PROBLEMS = 1_000  # reading ends after so many

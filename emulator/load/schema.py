@@ -24,17 +24,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from emulator.load.faults import (
-    Fault,
-    FieldPath,
-    cut,
-    did_you_mean,
-    path_text,
-    shown,
-)
-from emulator.load.yamltext import Letter
-from emulator.objects.config import ClusterConfig, FlowCheck, FlowSpec, FlowStep, KubeProxyConfiguration
-from emulator.objects.kinds import (
+from ..objects.config import ClusterConfig, FlowCheck, FlowSpec, FlowStep, KubeProxyConfiguration
+from ..objects.kinds import (
     ContainerPort,
     EndpointPort,
     Endpoints,
@@ -50,7 +41,16 @@ from emulator.objects.kinds import (
     Uninterpreted,
     Workload,
 )
-from emulator.objects.metallb import METALLB, IPAddressPool, L2Advertisement
+from ..objects.metallb import METALLB, IPAddressPool, L2Advertisement
+from .faults import (
+    Fault,
+    FieldPath,
+    cut,
+    did_you_mean,
+    path_text,
+    shown,
+)
+from .yamltext import Letter
 
 OURS = "podwire.dev/v1alpha1"
 KIND_CLUSTER = "kind.x-k8s.io/v1alpha4"

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from emulator.errors import Problem
-from emulator.load.builder import question_of
-from emulator.load.faults import cut, did_you_mean
-from emulator.load.kustomization import (
+from ..errors import Problem
+from .builder import question_of
+from .faults import cut, did_you_mean
+from .kustomization import (
     CHART,
     NAMES,
     is_kustomization,

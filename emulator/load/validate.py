@@ -15,22 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from emulator.load.faults import Fault
-from emulator.load.rules.checks import Checks
-from emulator.load.rules.cluster import check_cluster, check_proxy
-from emulator.load.rules.flow_checks import check_flow_check
-from emulator.load.rules.metallb import check_l2_advertisement, check_pool
-from emulator.load.rules.pods import (
+from ..objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
+from ..objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
+from ..objects.metallb import IPAddressPool, L2Advertisement
+from .faults import Fault
+from .rules.checks import Checks
+from .rules.cluster import check_cluster, check_proxy
+from .rules.flow_checks import check_flow_check
+from .rules.metallb import check_l2_advertisement, check_pool
+from .rules.pods import (
     check_cron_job,
     check_namespace,
     check_node,
     check_pod,
     check_workload,
 )
-from emulator.load.rules.services import check_endpoint_slice, check_endpoints, check_service
-from emulator.objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
-from emulator.objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
-from emulator.objects.metallb import IPAddressPool, L2Advertisement
+from .rules.services import check_endpoint_slice, check_endpoints, check_service
 
 T = TypeVar("T")
 

@@ -36,7 +36,7 @@ from typing import Any, Final
 
 import yaml
 
-from emulator.load.faults import FieldPath, cut, shown
+from .faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
 MAX_ALIASED = 100_000  # values that the aliases of one document may stand for

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from emulator.model.frames import Health
-from emulator.model.reasons import Reason
-from emulator.net import Endpoint
-from emulator.objects.config import Outcome
+from ..net import Endpoint
+from ..objects.config import Outcome
+from .frames import Health
+from .reasons import Reason
 
 SourceRule = Literal["preserved", "node", "balancer"]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from emulator.model.flows import Attempt
-from emulator.model.journeys import Journey
-from emulator.model.reasons import Reason
-from emulator.net import Endpoint
-from emulator.objects.config import Outcome
+from ..net import Endpoint
+from ..objects.config import Outcome
+from .flows import Attempt
+from .journeys import Journey
+from .reasons import Reason
 
 
 class Fault(Enum):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.model.frames import Answer, Health
-from emulator.net import Address, Endpoint
-from emulator.objects.config import FlowProtocol
+from ..net import Address, Endpoint
+from ..objects.config import FlowProtocol
+from .frames import Answer, Health
 
 # The kinds of communication, in the order in which reports show them.
 FlowKind = Literal[

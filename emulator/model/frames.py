@@ -6,7 +6,7 @@ import errno
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from emulator.net import PROTOCOL_NUMBER, Address, Endpoint
+from ..net import PROTOCOL_NUMBER, Address, Endpoint
 
 
 class Health(NamedTuple):

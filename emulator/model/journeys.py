@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.cluster.state import BALANCER
-from emulator.net import Address, Endpoint
-from emulator.objects.config import Outcome
+from ..cluster.state import BALANCER
+from ..net import Address, Endpoint
+from ..objects.config import Outcome
 
 
 class Connection(NamedTuple):

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from emulator.model.flows import ServiceAddress
-from emulator.model.frames import Health
-from emulator.net import Endpoint
-from emulator.objects.config import FlowProtocol, ProxyMode, WantedOutcome
-from emulator.objects.references import ObjectRef
+from ..net import Endpoint
+from ..objects.config import FlowProtocol, ProxyMode, WantedOutcome
+from ..objects.references import ObjectRef
+from .flows import ServiceAddress
+from .frames import Health
 
 
 class Why(Enum):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from emulator.model.expectations import Expectation
-from emulator.model.findings import Finding
-from emulator.model.flows import Flow
-from emulator.model.frames import Health
-from emulator.model.journeys import Ending, Journey
-from emulator.net import Address, Endpoint
+from ..net import Address, Endpoint
+from .expectations import Expectation
+from .findings import Finding
+from .flows import Flow
+from .frames import Health
+from .journeys import Ending, Journey
 
 Verdict = Literal["pass", "fail", "unknown"]
 

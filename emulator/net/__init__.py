@@ -6,7 +6,7 @@ endpoint apart, puts one together, or tells the family of an address by its punc
 that).
 """
 
-from emulator.net.address import (
+from .address import (
     Address,
     AddressError,
     InterfaceAddress,
@@ -25,9 +25,9 @@ from emulator.net.address import (
     prefixes_of,
     smallest_prefix,
 )
-from emulator.net.endpoint import Endpoint, endpoint_text
-from emulator.net.family import FAMILIES, IPV4, IPV6, Family
-from emulator.net.link import (
+from .endpoint import Endpoint, endpoint_text
+from .family import FAMILIES, IPV4, IPV6, Family
+from .link import (
     IFNAMSIZ,
     InterfaceName,
     MacAddress,
@@ -36,7 +36,7 @@ from emulator.net.link import (
     mac_of_name,
     short_hash,
 )
-from emulator.net.protocols import PROTOCOL_NUMBER, TransportProtocol
+from .protocols import PROTOCOL_NUMBER, TransportProtocol
 
 __all__ = [
     "FAMILIES",

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Literal, NoReturn
 
-from emulator.net.family import FAMILIES, IPV4, IPV6, Family
+from .family import FAMILIES, IPV4, IPV6, Family
 
 _OCTETS = {str(number): number for number in range(256)}
 _LENGTH = re.compile(r"[0-9]{1,3}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emulator.net.address import Address, AddressError
+from .address import Address, AddressError
 
 
 class Endpoint(NamedTuple):

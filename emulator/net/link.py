@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import sha1
 
-from emulator.net.address import Address
+from .address import Address
 
 IFNAMSIZ = 15  # characters that an interface name may have (linux/if.h: 16 with the NUL)
 

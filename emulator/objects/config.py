@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from emulator.objects.kinds import (
+from .kinds import (
     Endpoints,
     EndpointSlice,
     Loaded,
@@ -23,7 +23,7 @@ from emulator.objects.kinds import (
     Uninterpreted,
     Workload,
 )
-from emulator.objects.metallb import IPAddressPool, L2Advertisement
+from .metallb import IPAddressPool, L2Advertisement
 
 ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
 DEFAULT_MODE: ProxyMode = "iptables"

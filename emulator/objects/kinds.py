@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from emulator.net import IPV4, Address, TransportProtocol, addresses_of
+from ..net import IPV4, Address, TransportProtocol, addresses_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

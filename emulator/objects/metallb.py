@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.objects.kinds import LabelSelector, ObjectMeta
+from .kinds import LabelSelector, ObjectMeta
 
 METALLB = "metallb.io/v1beta1"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.objects.kinds import LabelSelector, LabelSelectorRequirement
+from .kinds import LabelSelector, LabelSelectorRequirement
 
 
 def matches_labels(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.model.expectations import SourceRule
-from emulator.net import Endpoint
-from emulator.oracle.promise import Promise, merged
-from emulator.oracle.source import name_source
+from ..model.expectations import SourceRule
+from ..net import Endpoint
+from .promise import Promise, merged
+from .source import name_source
 
 
 def promise_under_arp_flux(promises: Sequence[Promise]) -> Promise:

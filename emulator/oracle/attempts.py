@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from emulator.model.expectations import Expectation, Possibilities
-from emulator.net import Endpoint
-from emulator.objects.kinds import Service
+from ..model.expectations import Expectation, Possibilities
+from ..net import Endpoint
+from ..objects.kinds import Service
 
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen

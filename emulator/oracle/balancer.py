@@ -7,15 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emulator.model.expectations import OUTCOMES, Expectation, Possibility
-from emulator.model.flows import Flow
-from emulator.model.reasons import Reason, Why
-from emulator.objects.references import service_ref
-from emulator.oracle.attempts import attempts_to_meet_each, chances, find_required
-from emulator.oracle.endpoints import in_source_ranges
-from emulator.oracle.facts import Facts
-from emulator.oracle.promise import just, merged
-from emulator.oracle.source import seen_addresses
+from ..model.expectations import OUTCOMES, Expectation, Possibility
+from ..model.flows import Flow
+from ..model.reasons import Reason, Why
+from ..objects.references import service_ref
+from .attempts import attempts_to_meet_each, chances, find_required
+from .endpoints import in_source_ranges
+from .facts import Facts
+from .promise import just, merged
+from .source import seen_addresses
 
 
 def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -> Expectation:

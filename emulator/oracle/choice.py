@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from emulator.net import Endpoint
-from emulator.oracle.destination import Translation
-from emulator.oracle.endpoints import PortEndpoints, external_ips, load_balancer_ips
-from emulator.oracle.facts import Facts
+from ..net import Endpoint
+from .destination import Translation
+from .endpoints import PortEndpoints, external_ips, load_balancer_ips
+from .facts import Facts
 
 
 def choose_endpoints(facts: Facts, met: Translation) -> tuple[Endpoint, ...]:

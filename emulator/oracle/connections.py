@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.model.expectations import Expectation, Possibilities, Possibility
-from emulator.model.flows import Flow
-from emulator.model.reasons import Reason, Why
-from emulator.model.results import FlowResult
-from emulator.net import Endpoint
-from emulator.oracle.choice import choose_endpoints
-from emulator.oracle.destination import Translation
-from emulator.oracle.direct import (
+from ..model.expectations import Expectation, Possibilities, Possibility
+from ..model.flows import Flow
+from ..model.reasons import Reason, Why
+from ..model.results import FlowResult
+from ..net import Endpoint
+from .choice import choose_endpoints
+from .destination import Translation
+from .direct import (
     is_unanswered,
     outcome_at,
     promise_direct,
     why_not,
 )
-from emulator.oracle.facts import Facts
-from emulator.oracle.promise import answers
+from .facts import Facts
+from .promise import answers
 
 
 def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowResult) -> Expectation | None:

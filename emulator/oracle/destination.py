@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from emulator.model.flows import Client, Flow, ServiceAddress
-from emulator.net import IPV4, Address, is_loopback, prefixes_of
-from emulator.oracle.endpoints import PortEndpoints, load_balancer_ips
-from emulator.oracle.facts import Facts
-from emulator.oracle.parties import balancer_client, service_destination
+from ..model.flows import Client, Flow, ServiceAddress
+from ..net import IPV4, Address, is_loopback, prefixes_of
+from .endpoints import PortEndpoints, load_balancer_ips
+from .facts import Facts
+from .parties import balancer_client, service_destination
 
 TrafficOrigin = Literal["pod", "node", "outside"]
 

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from emulator.cluster.state import ClusterState
-from emulator.model.flows import Client
-from emulator.net import IPV4, Prefix, prefixes_of
+from ..cluster.state import ClusterState
+from ..model.flows import Client
+from ..net import IPV4, Prefix, prefixes_of
 
 
 class LocalDetector:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.model.flows import Client, Flow
-from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint, is_loopback
-from emulator.objects.config import FlowProtocol, Outcome
-from emulator.objects.references import ObjectRef, node_ref, service_ref
-from emulator.oracle.facts import Facts, Likeness
-from emulator.oracle.promise import Promise, answers, ending
-from emulator.oracle.source import direct_source
+from ..model.flows import Client, Flow
+from ..model.reasons import Reason, Why
+from ..net import Endpoint, is_loopback
+from ..objects.config import FlowProtocol, Outcome
+from ..objects.references import ObjectRef, node_ref, service_ref
+from .facts import Facts, Likeness
+from .promise import Promise, answers, ending
+from .source import direct_source
 
 
 def promise_direct(facts: Facts, flow: Flow) -> Promise:

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from emulator.cluster.state import ClusterState
-from emulator.model.flows import ServiceAddress
-from emulator.net import IPV4, Address, Endpoint, addresses_of, prefixes_of
-from emulator.objects import kinds
-from emulator.objects.kinds import EndpointSlice, Service, ServicePort
-from emulator.oracle.modes import SEMANTICS
+from ..cluster.state import ClusterState
+from ..model.flows import ServiceAddress
+from ..net import IPV4, Address, Endpoint, addresses_of, prefixes_of
+from ..objects import kinds
+from ..objects.kinds import EndpointSlice, Service, ServicePort
+from .modes import SEMANTICS
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 

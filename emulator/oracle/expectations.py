@@ -36,15 +36,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from emulator.cluster.state import ClusterState
-from emulator.model.expectations import Expectation, SourceRule
-from emulator.model.flows import Flow
-from emulator.model.reasons import Reason, Why
-from emulator.model.results import FlowResult
-from emulator.net import Address, Endpoint
-from emulator.objects.references import node_ref
-from emulator.oracle.arp_flux import promise_under_arp_flux
-from emulator.oracle.attempts import (
+from ..cluster.state import ClusterState
+from ..model.expectations import Expectation, SourceRule
+from ..model.flows import Flow
+from ..model.reasons import Reason, Why
+from ..model.results import FlowResult
+from ..net import Address, Endpoint
+from ..objects.references import node_ref
+from .arp_flux import promise_under_arp_flux
+from .attempts import (
     MAX_ATTEMPTS,
     attempts_for,
     attempts_of,
@@ -53,25 +53,25 @@ from emulator.oracle.attempts import (
     chances,
     find_required,
 )
-from emulator.oracle.balancer import expect_balanced
-from emulator.oracle.choice import choose_endpoints
-from emulator.oracle.connections import expect_kept
-from emulator.oracle.destination import (
+from .balancer import expect_balanced
+from .choice import choose_endpoints
+from .connections import expect_kept
+from .destination import (
     Translation,
     find_legs,
     find_translation,
     is_martian_client,
 )
-from emulator.oracle.direct import direct_likeness, promise_direct
-from emulator.oracle.endpoints import PortEndpoints, ServiceTable
-from emulator.oracle.facts import Facts, Likeness
-from emulator.oracle.health import HealthChecks
-from emulator.oracle.martian import home_of_hairpin, is_martian
-from emulator.oracle.parties import Owner
-from emulator.oracle.promise import Promise, answers, ending
-from emulator.oracle.relay import promise_relayed
-from emulator.oracle.services import promise_by_client, promise_by_endpoints, service_likeness
-from emulator.oracle.source import (
+from .direct import direct_likeness, promise_direct
+from .endpoints import PortEndpoints, ServiceTable
+from .facts import Facts, Likeness
+from .health import HealthChecks
+from .martian import home_of_hairpin, is_martian
+from .parties import Owner
+from .promise import Promise, answers, ending
+from .relay import promise_relayed
+from .services import promise_by_client, promise_by_endpoints, service_likeness
+from .source import (
     direct_source,
     explain_source,
     name_source,

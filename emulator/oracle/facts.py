@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from emulator.cluster.state import ClusterState
-from emulator.model.flows import Client, Flow
-from emulator.net import Address, Endpoint, Prefix
-from emulator.objects.config import FlowProtocol
-from emulator.oracle.detector import LocalDetector
-from emulator.oracle.endpoints import PortEndpoints, ServiceTable
-from emulator.oracle.health import HealthChecks
-from emulator.oracle.modes import SEMANTICS, Deviates, deviations_of
-from emulator.oracle.parties import Owner, find_owners
+from ..cluster.state import ClusterState
+from ..model.flows import Client, Flow
+from ..net import Address, Endpoint, Prefix
+from ..objects.config import FlowProtocol
+from .detector import LocalDetector
+from .endpoints import PortEndpoints, ServiceTable
+from .health import HealthChecks
+from .modes import SEMANTICS, Deviates, deviations_of
+from .parties import Owner, find_owners
 
 Identity = tuple[str, frozenset[tuple[str, str]]]  # a Pod's namespace and labels
 # all that a promise depends on beside the cluster, and all that a policy may select the client by

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.cluster.state import ClusterState
-from emulator.model.flows import Client, Destination
-from emulator.model.frames import Health
-from emulator.model.reasons import Reason, Why
-from emulator.net import IPV4
-from emulator.objects.kinds import Service
-from emulator.objects.references import node_ref, service_ref
-from emulator.oracle.parties import Owner
+from ..cluster.state import ClusterState
+from ..model.flows import Client, Destination
+from ..model.frames import Health
+from ..model.reasons import Reason, Why
+from ..net import IPV4
+from ..objects.kinds import Service
+from ..objects.references import node_ref, service_ref
+from .parties import Owner
 
 
 class HealthChecks:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emulator.model.flows import Flow
-from emulator.net import Endpoint
-from emulator.oracle.destination import Translation
-from emulator.oracle.facts import Facts
-from emulator.oracle.source import comes_from_what_it_dialled, masqueraded
+from ..model.flows import Flow
+from ..net import Endpoint
+from .destination import Translation
+from .facts import Facts
+from .source import comes_from_what_it_dialled, masqueraded
 
 
 def is_martian(facts: Facts, flow: Flow, met: Translation, backend: Endpoint) -> bool:

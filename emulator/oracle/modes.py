@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from emulator.objects.config import ProxyMode
+from ..objects.config import ProxyMode
 
 Localhost = Literal["as set", "never", "always"]
 UdpStays = Literal["while it serves", "while it is chosen", "until it is refused"]

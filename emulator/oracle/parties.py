@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator.cluster.state import (
+from ..cluster.state import (
     BALANCER,
     ROUTER,
     ClusterState,
     pod_netns,
 )
-from emulator.model.flows import Client, Destination, FlowKind, ServiceAddress
-from emulator.net import IPV4, Address, Endpoint, is_loopback
-from emulator.objects.config import ExternalClient
-from emulator.objects.kinds import Node, Pod, Service, ServicePort
-from emulator.objects.references import ObjectRef, node_ref
+from ..model.flows import Client, Destination, FlowKind, ServiceAddress
+from ..net import IPV4, Address, Endpoint, is_loopback
+from ..objects.config import ExternalClient
+from ..objects.kinds import Node, Pod, Service, ServicePort
+from ..objects.references import ObjectRef, node_ref
 
 LOCALHOST = Address(IPV4.localhost)
 

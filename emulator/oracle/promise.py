@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from emulator.model.expectations import Possibilities, Possibility, SourceRule
-from emulator.model.reasons import Reason
-from emulator.net import Endpoint
-from emulator.objects.config import Outcome
+from ..model.expectations import Possibilities, Possibility, SourceRule
+from ..model.reasons import Reason
+from ..net import Endpoint
+from ..objects.config import Outcome
 
 
 @dataclass(frozen=True, slots=True)

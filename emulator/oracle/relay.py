@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.model.expectations import Possibilities, Possibility
-from emulator.model.flows import Flow
-from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint, is_loopback
-from emulator.objects.config import Outcome
-from emulator.objects.references import node_ref, service_ref
-from emulator.oracle.attempts import attempts_to_meet
-from emulator.oracle.choice import choose_endpoints
-from emulator.oracle.destination import Translation
-from emulator.oracle.direct import outcome_at
-from emulator.oracle.facts import Facts
-from emulator.oracle.promise import Promise, answers, ending
-from emulator.oracle.services import nested_endpoint
+from ..model.expectations import Possibilities, Possibility
+from ..model.flows import Flow
+from ..model.reasons import Reason, Why
+from ..net import Endpoint, is_loopback
+from ..objects.config import Outcome
+from ..objects.references import node_ref, service_ref
+from .attempts import attempts_to_meet
+from .choice import choose_endpoints
+from .destination import Translation
+from .direct import outcome_at
+from .facts import Facts
+from .promise import Promise, answers, ending
+from .services import nested_endpoint
 
 _TRIES = 4  # endpoints that the proxy dials for one TCP client, before it gives up
 

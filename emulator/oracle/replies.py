@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from emulator.model.expectations import SourceRule
-from emulator.model.flows import Client, Flow
-from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint
-from emulator.objects.config import FlowProtocol
-from emulator.objects.references import node_ref
-from emulator.oracle.facts import Facts
+from ..model.expectations import SourceRule
+from ..model.flows import Client, Flow
+from ..model.reasons import Reason, Why
+from ..net import Endpoint
+from ..objects.config import FlowProtocol
+from ..objects.references import node_ref
+from .facts import Facts
 
 Reply = Literal["back", "asymmetric", "lost"]
 

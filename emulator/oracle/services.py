@@ -8,26 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from emulator.model.expectations import Possibilities, Possibility, SourceRule
-from emulator.model.flows import Client, Flow
-from emulator.model.reasons import Reason, Why
-from emulator.net import Address, Endpoint
-from emulator.objects.references import ObjectRef, node_ref, service_ref
-from emulator.oracle.attempts import attempts_to_meet
-from emulator.oracle.choice import choose_endpoints, is_local_for_everyone
-from emulator.oracle.destination import Translation
-from emulator.oracle.direct import is_unanswered, outcome_at
-from emulator.oracle.endpoints import in_source_ranges, load_balancer_ips
-from emulator.oracle.facts import Facts, Likeness
-from emulator.oracle.martian import (
+from ..model.expectations import Possibilities, Possibility, SourceRule
+from ..model.flows import Client, Flow
+from ..model.reasons import Reason, Why
+from ..net import Address, Endpoint
+from ..objects.references import ObjectRef, node_ref, service_ref
+from .attempts import attempts_to_meet
+from .choice import choose_endpoints, is_local_for_everyone
+from .destination import Translation
+from .direct import is_unanswered, outcome_at
+from .endpoints import in_source_ranges, load_balancer_ips
+from .facts import Facts, Likeness
+from .martian import (
     home_of_hairpin,
     is_martian,
     is_martian_at_endpoint,
     is_martian_hairpin,
 )
-from emulator.oracle.promise import Promise, ending
-from emulator.oracle.replies import Reply, explain_ways, find_ways
-from emulator.oracle.source import (
+from .promise import Promise, ending
+from .replies import Reply, explain_ways, find_ways
+from .source import (
     comes_from_what_it_dialled,
     explain_source,
     name_source,

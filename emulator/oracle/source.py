@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from emulator.model.expectations import SourceRule
-from emulator.model.flows import Client, Flow
-from emulator.model.reasons import Reason, Why
-from emulator.net import Endpoint, is_loopback
-from emulator.objects.references import node_ref
-from emulator.oracle.choice import is_local_for_everyone
-from emulator.oracle.destination import TrafficOrigin, Translation
-from emulator.oracle.facts import Facts
+from ..model.expectations import SourceRule
+from ..model.flows import Client, Flow
+from ..model.reasons import Reason, Why
+from ..net import Endpoint, is_loopback
+from ..objects.references import node_ref
+from .choice import is_local_for_everyone
+from .destination import TrafficOrigin, Translation
+from .facts import Facts
 
 # a ClusterIP, or an external address under that externalTrafficPolicy
 Dialled = Literal["ClusterIP", "Cluster", "Local"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from emulator.errors import PodwireError
-from emulator.net import IPV4, Address, AddressError, Family, Prefix
+from ..errors import PodwireError
+from ..net import IPV4, Address, AddressError, Family, Prefix
 
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
 # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it

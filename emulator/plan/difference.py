@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from emulator.plan.operations import Addition, AddNetns, Operation, Plan, Stage
-from emulator.plan.operations.operation import Identity, Thing
+from .operations import Addition, AddNetns, Operation, Plan, Stage
+from .operations.operation import Identity, Thing
 
 
 def difference(old: Plan, new: Plan) -> Plan:

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.net import IPV4, Address, Endpoint, Family, TransportProtocol, family_of
-from emulator.objects.config import IPVSTimeouts
-from emulator.plan.checked import address, number
+from ..net import IPV4, Address, Endpoint, Family, TransportProtocol, family_of
+from ..objects.config import IPVSTimeouts
+from .checked import address, number
 
 Verb = Literal["add server", "edit server", "delete server", "add real", "edit real", "delete real"]
 SetKind = Literal["hash:ip", "hash:ip,port", "hash:ip,port,ip", "hash:ip,port,net", "bitmap:port"]

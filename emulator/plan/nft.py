@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from emulator.plan.checked import quoted
+from .checked import quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from emulator.plan.rules import BUILTIN, Marks, RuleSet, compose
+from .rules import BUILTIN, Marks, RuleSet, compose
 
 NO_MARKS: Mapping[str, Marks] = {}
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from emulator.objects.references import ObjectRef
-from emulator.plan.checked import comment
-from emulator.plan.nft import NftTable
+from ..objects.references import ObjectRef
+from .checked import comment
+from .nft import NftTable
 
 # The built-in chains of each table, in the order of the kernel's hooks (net/ipv4/netfilter/iptable_*.c).
 BUILTIN: Mapping[str, tuple[str, ...]] = {

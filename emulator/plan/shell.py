@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from emulator.errors import printable
-from emulator.plan.operations import Operation, Plan
+from ..errors import printable
+from .operations import Operation, Plan
 
 _HEADER = """\
 #!/usr/bin/env bash

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from emulator.cluster.state import ClusterState
-from emulator.errors import UsageError
-from emulator.plan.operations import Operation
-from emulator.plan.rules import RuleSet
-from emulator.podnet.kubenet import KUBENET
-from emulator.podnet.network import PodNetwork
+from ..cluster.state import ClusterState
+from ..errors import UsageError
+from ..plan.operations import Operation
+from ..plan.rules import RuleSet
+from .kubenet import KUBENET
+from .network import PodNetwork
 
 NETWORKS: Mapping[str, PodNetwork] = {network.facts.name: network for network in (KUBENET,)}
 

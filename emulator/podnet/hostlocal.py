@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cluster.podnetwork import PodNetworkFacts
-from emulator.net import Address, Prefix
+from ..cluster.podnetwork import PodNetworkFacts
+from ..net import Address, Prefix
 
 NOT_FOR_PODS = 3  # in a podCIDR: its first and last address, and the gateway
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from emulator.cluster.podnetwork import PodNetworkFacts
-from emulator.cluster.state import ROUTER, ClusterState, pod_netns
-from emulator.hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
-from emulator.net import Address, InterfaceAddress, Prefix, everything, host_prefix, mac_of_ip, short_hash
-from emulator.objects.kinds import Node, Pod
-from emulator.plan.checked import comment
-from emulator.plan.operations import (
+from ..cluster.podnetwork import PodNetworkFacts
+from ..cluster.state import ROUTER, ClusterState, pod_netns
+from ..hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
+from ..net import Address, InterfaceAddress, Prefix, everything, host_prefix, mac_of_ip, short_hash
+from ..objects.kinds import Node, Pod
+from ..plan.checked import comment
+from ..plan.operations import (
     AddAddress,
     AddBridge,
     AddNeighbour,
@@ -28,9 +28,9 @@ from emulator.plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet
-from emulator.podnet.hostlocal import host_local
-from emulator.podnet.network import PodNetwork
+from ..plan.rules import RuleSet
+from .hostlocal import host_local
+from .network import PodNetwork
 
 BRIDGE = "cbr0"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from emulator.cluster.podnetwork import PodNetworkFacts
-from emulator.cluster.state import ClusterState
-from emulator.net import Address, Prefix
-from emulator.objects.kinds import Node, Pod
-from emulator.plan.operations import Operation
-from emulator.plan.rules import RuleSet
+from ..cluster.podnetwork import PodNetworkFacts
+from ..cluster.state import ClusterState
+from ..net import Address, Prefix
+from ..objects.kinds import Node, Pod
+from ..plan.operations import Operation
+from ..plan.rules import RuleSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

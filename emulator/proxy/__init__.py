@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cluster.state import ClusterState
-from emulator.plan.rules import RuleSet
-from emulator.proxy.backends import BACKENDS, backend_of
-from emulator.proxy.origins import Explained
+from ..cluster.state import ClusterState
+from ..plan.rules import RuleSet
+from .backends import BACKENDS, backend_of
+from .origins import Explained
 
 MODES = tuple(BACKENDS)  # all modes of kube-proxy in podwire
 

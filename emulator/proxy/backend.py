@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from emulator.cluster.state import ClusterState
-from emulator.plan.operations import DelConnections, Operation
-from emulator.plan.operations.rules import Change
-from emulator.plan.rules import RuleSet, RuleTool
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.origins import Explained
-from emulator.proxy.userspace import Relay
+from ..cluster.state import ClusterState
+from ..plan.operations import DelConnections, Operation
+from ..plan.operations.rules import Change
+from ..plan.rules import RuleSet, RuleTool
+from .changes import ServiceChange
+from .origins import Explained
+from .userspace import Relay
 
 
 class Rules(Protocol):

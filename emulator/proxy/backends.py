@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.cluster.state import ClusterState
-from emulator.objects.config import ProxyMode
-from emulator.proxy import ipvs, userspace
-from emulator.proxy.backend import Backend, Tool
-from emulator.proxy.incremental import iptables, nftables
-from emulator.proxy.iptables import explain as explain_iptables
-from emulator.proxy.nftables import explain as explain_nftables
-from emulator.proxy.stale import stale_connections
+from ..cluster.state import ClusterState
+from ..objects.config import ProxyMode
+from . import ipvs, userspace
+from .backend import Backend, Tool
+from .incremental import iptables, nftables
+from .iptables import explain as explain_iptables
+from .nftables import explain as explain_nftables
+from .stale import stale_connections
 
 _RESTORE = Tool("iptables-restore", "iptables", every_run=True)
 

@@ -12,9 +12,9 @@ from itertools import compress, count
 from operator import is_not
 from typing import NamedTuple, TypeVar
 
-from emulator.cluster.state import ClusterState
-from emulator.objects.kinds import EndpointSlice, Service
-from emulator.proxy.endpoints import ServicePortFacts, ports_of
+from ..cluster.state import ClusterState
+from ..objects.kinds import EndpointSlice, Service
+from .endpoints import ServicePortFacts, ports_of
 
 T = TypeVar("T")
 

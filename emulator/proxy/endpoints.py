@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.net import (
+from ..cluster.state import ClusterState
+from ..net import (
     IPV4,
     IPV6,
     Address,
@@ -26,8 +26,8 @@ from emulator.net import (
     endpoint_text,
     family_of,
 )
-from emulator.objects.kinds import EndpointHints, EndpointSlice, Node, Service, ServicePort
-from emulator.plan.checked import UnsafeTextError, address, network, number
+from ..objects.kinds import EndpointHints, EndpointSlice, Node, Service, ServicePort
+from ..plan.checked import UnsafeTextError, address, network, number
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _NONE: frozenset[str] = frozenset()

@@ -15,14 +15,14 @@ from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState, ProxySettings
-from emulator.errors import UsageError
-from emulator.net import IPV4, host_prefix
-from emulator.objects.kinds import Node
-from emulator.objects.references import ObjectRef
-from emulator.plan.operations import Operation, SetSysctl
-from emulator.plan.rules import Match, Rule, RuleSet
-from emulator.proxy.endpoints import (
+from ..cluster.state import ClusterState, ProxySettings
+from ..errors import UsageError
+from ..net import IPV4, host_prefix
+from ..objects.kinds import Node
+from ..objects.references import ObjectRef
+from ..plan.operations import Operation, SetSysctl
+from ..plan.rules import Match, Rule, RuleSet
+from .endpoints import (
     EndpointChoice,
     EndpointFacts,
     ServicePortFacts,
@@ -30,7 +30,7 @@ from emulator.proxy.endpoints import (
     ports_of,
     services_with_slices,
 )
-from emulator.proxy.local import (
+from .local import (
     EVERYTHING,
     LOCALHOST,
     LOOPBACK,
@@ -40,7 +40,7 @@ from emulator.proxy.local import (
     node_port_prefixes,
     primary_ip,
 )
-from emulator.proxy.origins import (
+from .origins import (
     AFFINITY,
     BALANCER_IPS,
     CLUSTER_IPS,

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
-from emulator.objects.references import ObjectRef
-from emulator.plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipset_text, ipvsadm_words
-from emulator.plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
-from emulator.plan.rules import RuleSet, RuleTool
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import (
+from ..cluster.state import ClusterState
+from ..net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
+from ..objects.references import ObjectRef
+from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipset_text, ipvsadm_words
+from ..plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
+from ..plan.rules import RuleSet, RuleTool
+from .changes import ServiceChange
+from .endpoints import (
     EndpointChoice,
     EndpointFacts,
     ServicePortFacts,
@@ -35,8 +35,8 @@ from emulator.proxy.endpoints import (
     service_ports,
     services_with_slices,
 )
-from emulator.proxy.local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
-from emulator.proxy.origins import (
+from .local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
+from .origins import (
     BALANCER_IPS,
     CLUSTER_IPS,
     EXTERNAL_IPS,

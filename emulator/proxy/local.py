@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.net import (
+from ..cluster.state import ClusterState
+from ..net import (
     IPV4,
     Address,
     Prefix,
     addresses_of,
     prefixes_of,
 )
-from emulator.objects.kinds import Node
+from ..objects.kinds import Node
 
 LOOPBACK = Prefix(IPV4.loopback)
 LOCALHOST = Address(IPV4.localhost)

@@ -24,13 +24,13 @@ from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.net import Address, Prefix, collapse_prefixes, host_prefix
-from emulator.objects.kinds import Node
-from emulator.plan.checked import identifier, quoted
-from emulator.plan.nft import NftChain, NftTable
-from emulator.plan.rules import RuleSet
-from emulator.proxy.endpoints import (
+from ..cluster.state import ClusterState
+from ..net import Address, Prefix, collapse_prefixes, host_prefix
+from ..objects.kinds import Node
+from ..plan.checked import identifier, quoted
+from ..plan.nft import NftChain, NftTable
+from ..plan.rules import RuleSet
+from .endpoints import (
     EndpointChoice,
     EndpointFacts,
     ServicePortFacts,
@@ -38,7 +38,7 @@ from emulator.proxy.endpoints import (
     ports_of,
     services_with_slices,
 )
-from emulator.proxy.local import (
+from .local import (
     EVERYTHING,
     LOOPBACK,
     Detector,
@@ -47,8 +47,8 @@ from emulator.proxy.local import (
     node_port_prefixes,
     primary_ip,
 )
-from emulator.proxy.nfttable import BY_NODE_PORT, CHAINS, Parts, Words, make_table, words_of
-from emulator.proxy.origins import (
+from .nfttable import BY_NODE_PORT, CHAINS, Parts, Words, make_table, words_of
+from .origins import (
     AFFINITY,
     BALANCER_IPS,
     CLUSTER_IPS,

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Literal, TypeAlias, TypeVar
 
-from emulator.net import Address, Family
-from emulator.objects.references import ObjectRef
-from emulator.plan.checked import quoted
-from emulator.plan.nft import NftChain, NftSet, NftTable
-from emulator.proxy.origins import UNASKED
+from ..net import Address, Family
+from ..objects.references import ObjectRef
+from ..plan.checked import quoted
+from ..plan.nft import NftChain, NftSet, NftTable
+from .origins import UNASKED
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emulator.net import Address
-from emulator.objects.kinds import EndpointSlice
-from emulator.objects.references import ObjectRef, service_ref
-from emulator.plan.rules import Rule
+from ..net import Address
+from ..objects.kinds import EndpointSlice
+from ..objects.references import ObjectRef, service_ref
+from ..plan.rules import Rule
 
 CLUSTER_IPS = "spec.clusterIPs"
 EXTERNAL_IPS = "spec.externalIPs"

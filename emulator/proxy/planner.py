@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.plan.operations import DelConnections
-from emulator.plan.operations.rules import Change
-from emulator.proxy.backend import Rules
-from emulator.proxy.backends import backend_of
-from emulator.proxy.changes import Index
+from ..cluster.state import ClusterState
+from ..plan.operations import DelConnections
+from ..plan.operations.rules import Change
+from .backend import Rules
+from .backends import backend_of
+from .changes import Index
 
 
 class ProxyChange(NamedTuple):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emulator.cluster.state import ClusterState
-from emulator.net import Endpoint
-from emulator.plan.operations import DelConnections
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import ServicePortFacts, service_ports
-from emulator.proxy.local import LOCALHOST, local_addresses
+from ..cluster.state import ClusterState
+from ..net import Endpoint
+from ..plan.operations import DelConnections
+from .changes import ServiceChange
+from .endpoints import ServicePortFacts, service_ports
+from .local import LOCALHOST, local_addresses
 
 _Serving = dict[Endpoint, frozenset[Endpoint]]  # dialled address → endpoints that serve there
 

@@ -13,22 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from emulator.cluster.state import ClusterState
-from emulator.errors import UsageError
-from emulator.net import (
+from ..cluster.state import ClusterState
+from ..errors import UsageError
+from ..net import (
     IPV4,
     Endpoint,
     addresses_of,
     host_prefix,
     short_hash,
 )
-from emulator.plan.checked import address
-from emulator.plan.operations import DelConnections, Operation
-from emulator.plan.rules import Match, Rule, RuleSet, RuleTool
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import ServicePortFacts, service_ports
-from emulator.proxy.local import LOCALHOST, local_addresses, primary_ip
-from emulator.proxy.origins import (
+from ..plan.checked import address
+from ..plan.operations import DelConnections, Operation
+from ..plan.rules import Match, Rule, RuleSet, RuleTool
+from .changes import ServiceChange
+from .endpoints import ServicePortFacts, service_ports
+from .local import LOCALHOST, local_addresses, primary_ip
+from .origins import (
     BALANCER_IPS,
     CLUSTER_IPS,
     EXTERNAL_IPS,

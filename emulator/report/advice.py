@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from emulator.net import is_loopback
-from emulator.objects.config import FlowExpect
-from emulator.verdicts.modes import ComparedFlow
+from ..net import is_loopback
+from ..objects.config import FlowExpect
+from ..verdicts.modes import ComparedFlow
 
 
 class _Row(NamedTuple):

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from emulator.errors import printable
-from emulator.model.results import FlowResult
-from emulator.report.captures import slug
-from emulator.report.report_json import dump_json, flow_to_dict
-from emulator.report.tables import render_difference, render_journey
+from ..errors import printable
+from ..model.results import FlowResult
+from .captures import slug
+from .report_json import dump_json, flow_to_dict
+from .tables import render_difference, render_journey
 
 FAILED = "failed"
 

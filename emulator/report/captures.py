@@ -11,16 +11,16 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.model.frames import Captured
-from emulator.model.results import FlowResult, Report
-from emulator.net import Address
-from emulator.report.pcapng import encode_pcapng, stream_pcapng
-from emulator.report.prose_of_verdicts import say_verdict
-from emulator.verdicts.compare import (
+from ..model.frames import Captured
+from ..model.results import FlowResult, Report
+from ..net import Address
+from ..verdicts.compare import (
     answers,
     dialled,
     sources_sent,
 )
+from .pcapng import encode_pcapng, stream_pcapng
+from .prose_of_verdicts import say_verdict
 
 ALL_FRAMES = "all.pcapng"
 MOST_FILES = 1000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.cluster.state import BALANCER, ClusterState
-from emulator.model.results import NodeRow, PodRow, PortRow, ServiceRow
-from emulator.net import mac_of_ip
-from emulator.objects.config import ExternalClient, ExternalServer
-from emulator.objects.kinds import Node, Service
+from ..cluster.state import BALANCER, ClusterState
+from ..model.results import NodeRow, PodRow, PortRow, ServiceRow
+from ..net import mac_of_ip
+from ..objects.config import ExternalClient, ExternalServer
+from ..objects.kinds import Node, Service
 
 ROLE_LABEL = "node-role.kubernetes.io/"
 

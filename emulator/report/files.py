@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from emulator.errors import UsageError
+from ..errors import UsageError
 
 INDEX = "index.json"
 MOST_ALIKE = 1_000  # inputs of one name with evidence in one directory

@@ -12,10 +12,10 @@ import html
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from emulator.errors import printable
-from emulator.model.results import FlowResult, Report
-from emulator.report.prose_of_verdicts import say_verdict
-from emulator.report.tables import render_difference
+from ..errors import printable
+from ..model.results import FlowResult, Report
+from .prose_of_verdicts import say_verdict
+from .tables import render_difference
 
 MOST_ANNOTATIONS = 10
 MOST_BYTES = 60_000  # the longest summary: it can be pasted into a comment

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from emulator.model.flows import Place
-from emulator.model.results import Report, Verdict
-from emulator.report.prose import say
-from emulator.report.prose_of_verdicts import say_requirement, say_verdict
-from emulator.report.tables import render_difference
-from emulator.verdicts.compare import KIND_TITLES
-from emulator.verdicts.modes import ComparedFlow, Comparison, Status
+from ..model.flows import Place
+from ..model.results import Report, Verdict
+from ..verdicts.compare import KIND_TITLES
+from ..verdicts.modes import ComparedFlow, Comparison, Status
+from .prose import say
+from .prose_of_verdicts import say_requirement, say_verdict
+from .tables import render_difference
 
 _FLOW: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "error"}
 _REQUIREMENT: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "skipped"}

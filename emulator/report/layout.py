@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import wcwidth
 from tabulate import tabulate
 
-from emulator.model.results import Verdict
+from ..model.results import Verdict
 
 BOLD = "1"
 VERDICT_COLOURS: Mapping[Verdict, str] = {"pass": "32", "fail": "1;31", "unknown": "1;33"}

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.report.advice import expect_to_dict
-from emulator.report.prose import say
-from emulator.report.prose_of_verdicts import say_ending, say_verdict
-from emulator.report.report_json import expectation_to_dict, health_to_dict
-from emulator.verdicts.compare import backend_name, dialled
-from emulator.verdicts.modes import ComparedFlow, Comparison
+from ..verdicts.compare import backend_name, dialled
+from ..verdicts.modes import ComparedFlow, Comparison
+from .advice import expect_to_dict
+from .prose import say
+from .prose_of_verdicts import say_ending, say_verdict
+from .report_json import expectation_to_dict, health_to_dict
 
 SCHEMA = "podwire.dev/diff/v1"
 

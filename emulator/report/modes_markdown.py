@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from emulator.errors import printable
-from emulator.verdicts.compare import answers
-from emulator.verdicts.modes import DIALLED, ComparedFlow, Comparison
+from ..errors import printable
+from ..verdicts.compare import answers
+from ..verdicts.modes import DIALLED, ComparedFlow, Comparison
 
 _WORDS = {"preserved": "the client's own", "node": "a node's"}
 _FEW = 2  # clients that are named even if the result is the same for all

@@ -12,15 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from emulator.errors import printable
-from emulator.model.reasons import Reason
-from emulator.model.results import FlowResult
-from emulator.net import is_loopback
-from emulator.report.advice import advise, expect_text
-from emulator.report.layout import table
-from emulator.report.prose import say, say_of_modes
-from emulator.report.prose_of_verdicts import say_ending, say_requirement, say_verdict
-from emulator.verdicts.compare import (
+from ..errors import printable
+from ..model.reasons import Reason
+from ..model.results import FlowResult
+from ..net import is_loopback
+from ..verdicts.compare import (
     answers,
     counted,
     dialled,
@@ -28,13 +24,17 @@ from emulator.verdicts.compare import (
     named_counts,
     outcome_word,
 )
-from emulator.verdicts.modes import (
+from ..verdicts.modes import (
     DIALLED,
     ComparedFlow,
     Comparison,
     ServiceDifference,
     Status,
 )
+from .advice import advise, expect_text
+from .layout import table
+from .prose import say, say_of_modes
+from .prose_of_verdicts import say_ending, say_requirement, say_verdict
 
 # groups of Services whose changes are explained; the others are named
 MOST_BLOCKS = 20

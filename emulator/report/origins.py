@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cluster.state import ClusterState
-from emulator.errors import printable
-from emulator.proxy import explain_rules
+from ..cluster.state import ClusterState
+from ..errors import printable
+from ..proxy import explain_rules
 
 
 def render_origins(state: ClusterState) -> str:

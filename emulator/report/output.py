@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from emulator.errors import UsageError
+from ..errors import UsageError
 
 
 def prepare_streams() -> None:

@@ -12,10 +12,10 @@ from functools import lru_cache
 from itertools import count
 from struct import Struct
 
-from emulator import __version__
-from emulator.errors import printable
-from emulator.model.frames import Captured
-from emulator.net import IPV4, Address
+from .. import __version__
+from ..errors import printable
+from ..model.frames import Captured
+from ..net import IPV4, Address
 
 _SECTION_HEADER, _INTERFACE_DESCRIPTION, _NAME_RESOLUTION, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 4, 6
 _BYTE_ORDER_MAGIC = 0x1A2B3C4D

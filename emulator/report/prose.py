@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from emulator.model.flows import ServiceAddress
-from emulator.model.reasons import Reason, Why, find
-from emulator.objects.references import ObjectRef
+from ..model.flows import ServiceAddress
+from ..model.reasons import Reason, Why, find
+from ..objects.references import ObjectRef
 
 _HOW: Mapping[ServiceAddress, str] = {
     "clusterIP": "ClusterIP",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emulator.model.findings import Fault, Finding
-from emulator.model.journeys import Ending, EndingKind, Hop, Journey
-from emulator.model.results import FlowResult, Requirement
-from emulator.net import Endpoint
-from emulator.report.prose import say
-from emulator.verdicts.compare import Difference, answers
+from ..model.findings import Fault, Finding
+from ..model.journeys import Ending, EndingKind, Hop, Journey
+from ..model.results import FlowResult, Requirement
+from ..net import Endpoint
+from ..verdicts.compare import Difference, answers
+from .prose import say
 
 # by type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1)
 ICMP_NAMES: Mapping[str, str] = {

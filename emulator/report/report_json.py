@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow
-from emulator.model.frames import Health
-from emulator.model.journeys import Change, Hop, Journey
-from emulator.model.results import (
+from ..model.expectations import Expectation
+from ..model.flows import Flow
+from ..model.frames import Health
+from ..model.journeys import Change, Hop, Journey
+from ..model.results import (
     FlowResult,
     NodeRow,
     Observation,
@@ -24,9 +24,7 @@ from emulator.model.results import (
     ServiceRow,
     Verdict,
 )
-from emulator.report.prose import say
-from emulator.report.prose_of_verdicts import say_ending, say_requirement, say_verdict
-from emulator.verdicts.compare import (
+from ..verdicts.compare import (
     backend_name,
     dialled,
     heard_from,
@@ -34,6 +32,8 @@ from emulator.verdicts.compare import (
     sources_sent,
     telling_journey,
 )
+from .prose import say
+from .prose_of_verdicts import say_ending, say_requirement, say_verdict
 
 SCHEMA = "podwire.dev/report/v1"
 PENDING = "<pending>"  # the external address of a Service without one yet, as kubectl shows it

@@ -12,22 +12,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from emulator.errors import printable
-from emulator.model.journeys import Journey
-from emulator.model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
-from emulator.net import Endpoint
-from emulator.report.layout import (
-    BOLD,
-    VERDICT_COLOURS,
-    Paint,
-    fit,
-    lay_out,
-    table,
-)
-from emulator.report.prose import say
-from emulator.report.prose_of_verdicts import say_difference, say_ending, say_requirement, say_verdict
-from emulator.report.report_json import PENDING
-from emulator.verdicts.compare import (
+from ..errors import printable
+from ..model.journeys import Journey
+from ..model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
+from ..net import Endpoint
+from ..verdicts.compare import (
     KIND_TITLES,
     answers,
     backend_name,
@@ -40,6 +29,17 @@ from emulator.verdicts.compare import (
     telling_journey,
     where_it_differs,
 )
+from .layout import (
+    BOLD,
+    VERDICT_COLOURS,
+    Paint,
+    fit,
+    lay_out,
+    table,
+)
+from .prose import say
+from .prose_of_verdicts import say_difference, say_ending, say_requirement, say_verdict
+from .report_json import PENDING
 
 # more than these are counted instead of listed, save in wide output; controls that passed are always
 MOST_FLOWS = 60

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator import __version__
-from emulator.errors import UsageError, printable
-from emulator.kernel.sandbox import ADDRESS_PREFIX
+from .. import __version__
+from ..errors import UsageError, printable
+from ..kernel.sandbox import ADDRESS_PREFIX
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

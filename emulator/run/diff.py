@@ -12,22 +12,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
 
-from emulator.cluster.scenario import Scenario
-from emulator.controllers.settle import play
-from emulator.errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
-from emulator.kernel.limits import LimitError
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow
-from emulator.model.results import FlowResult, Report
-from emulator.net import Address
-from emulator.objects.config import COMING_MODE, Inventory, ProxyMode
-from emulator.oracle.expectations import Expectations, remember
-from emulator.proxy import MODES
-from emulator.run.guest import observing, why_no_guest
-from emulator.run.machine import find_guests, lacking_tools
-from emulator.run.run import Options, observe
-from emulator.schedule.schedule import PromiseOf, plan_flows, require_flows
-from emulator.verdicts.modes import Comparison, compare_modes
+from ..cluster.scenario import Scenario
+from ..controllers.settle import play
+from ..errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
+from ..kernel.limits import LimitError
+from ..model.expectations import Expectation
+from ..model.flows import Flow
+from ..model.results import FlowResult, Report
+from ..net import Address
+from ..objects.config import COMING_MODE, Inventory, ProxyMode
+from ..oracle.expectations import Expectations, remember
+from ..proxy import MODES
+from ..schedule.schedule import PromiseOf, plan_flows, require_flows
+from ..verdicts.modes import Comparison, compare_modes
+from .guest import observing, why_no_guest
+from .machine import find_guests, lacking_tools
+from .run import Options, observe
 
 _HOW_TO_TELL = (
     "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system "

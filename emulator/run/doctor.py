@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.errors import PodwireError
-from emulator.kernel import sandbox
-from emulator.kernel.generic_netlink import find_family
-from emulator.proxy.backends import BACKENDS
-from emulator.run.guest import KERNEL, why_no_guest
+from ..errors import PodwireError
+from ..kernel import sandbox
+from ..kernel.generic_netlink import find_family
+from ..proxy.backends import BACKENDS
+from .guest import KERNEL, why_no_guest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,8 +314,8 @@ def _tidy() -> None:
 
 
 def _packet_socket() -> Finding:
-    from emulator.capture.ring import Taps
-    from emulator.kernel.netns import Namespaces
+    from ..capture.ring import Taps
+    from ..kernel.netns import Namespaces
 
     def try_it() -> str:
         namespaces, taps = Namespaces(), Taps()
@@ -338,7 +338,7 @@ def render(findings: Sequence[Finding], *, every: bool = False, width: int | Non
     """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well, in
     a table of at most ``width`` columns.
     """
-    from emulator.report.layout import table
+    from ..report.layout import table
 
     lines = [f"{mode:9}  {obstacle or 'ok'}" for mode, obstacle in modes(findings).items()]
     if every:

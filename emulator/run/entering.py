@@ -28,9 +28,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from emulator.errors import UsageError, printable
-from emulator.kernel import linux
-from emulator.kernel.signals import Interrupted, heeded, waking
+from ..errors import UsageError, printable
+from ..kernel import linux
+from ..kernel.signals import Interrupted, heeded, waking
 
 GRACE = 1.0  # seconds that a command has to end after SIGTERM
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)

@@ -9,24 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from emulator.journeys.correlate import Correlation, correlate
-from emulator.kernel.apply import Applied, do
-from emulator.kernel.inspect import collect_state, count_overflows, read_addresses
-from emulator.model.findings import Reached
-from emulator.model.flows import Attempt, Flow
-from emulator.model.frames import Frame
-from emulator.model.journeys import Journey
-from emulator.model.notices import Notice
-from emulator.model.results import FlowResult, Requirement, Verdict
-from emulator.net import Endpoint
-from emulator.report.bundle import netns_on_path
-from emulator.run.live import Live
-from emulator.schedule.schedule import Moment, Schedule, rounds
-from emulator.traffic.send import Prober
-from emulator.traffic.servers import find_hidden, find_servers, find_sole_sctp
-from emulator.verdicts.judge import judge
-from emulator.verdicts.limits import doubt
-from emulator.verdicts.requirements import check_requirements
+from ..journeys.correlate import Correlation, correlate
+from ..kernel.apply import Applied, do
+from ..kernel.inspect import collect_state, count_overflows, read_addresses
+from ..model.findings import Reached
+from ..model.flows import Attempt, Flow
+from ..model.frames import Frame
+from ..model.journeys import Journey
+from ..model.notices import Notice
+from ..model.results import FlowResult, Requirement, Verdict
+from ..net import Endpoint
+from ..report.bundle import netns_on_path
+from ..schedule.schedule import Moment, Schedule, rounds
+from ..traffic.send import Prober
+from ..traffic.servers import find_hidden, find_servers, find_sole_sctp
+from ..verdicts.judge import judge
+from ..verdicts.limits import doubt
+from ..verdicts.requirements import check_requirements
+from .live import Live
 
 _BUNDLES = 20  # flows that are not as promised and get a bundle of their own
 

@@ -21,17 +21,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, cast
 
-from emulator.cluster.scenario import Scenario
-from emulator.errors import Exit, PodwireError
-from emulator.kernel.environment import SHARE, complete_path
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow
-from emulator.model.results import FlowResult, Report
-from emulator.report import files
-from emulator.report.captures import note_missing, slug
-from emulator.run.reporting import save_evidence
-from emulator.run.run import Options, find_directory, observe
-from emulator.schedule.schedule import PromiseOf, plan_flows
+from ..cluster.scenario import Scenario
+from ..errors import Exit, PodwireError
+from ..kernel.environment import SHARE, complete_path
+from ..model.expectations import Expectation
+from ..model.flows import Flow
+from ..model.results import FlowResult, Report
+from ..report import files
+from ..report.captures import note_missing, slug
+from ..schedule.schedule import PromiseOf, plan_flows
+from .reporting import save_evidence
+from .run import Options, find_directory, observe
 
 UML = SHARE / "scripts" / "uml"
 KERNEL = "user-mode Linux"

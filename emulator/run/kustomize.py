@@ -14,9 +14,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from emulator.load.faults import cut
-from emulator.load.kustomization import KustomizationError, pipe
-from emulator.load.yamltext import MAX_BYTES
+from ..load.faults import cut
+from ..load.kustomization import KustomizationError, pipe
+from ..load.yamltext import MAX_BYTES
 
 TIME_LIMIT = 60.0  # seconds
 _TOOLS = (("kubectl", "kustomize"), ("kustomize", "build"))

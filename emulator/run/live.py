@@ -6,18 +6,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from emulator.capture.recording import Recording
-from emulator.capture.ring import HANDSHAKES, WITHOUT_BARE_SEGMENTS, BpfProgram, Taps
-from emulator.cluster.state import ClusterState
-from emulator.kernel.apply import Applied, apply
-from emulator.model.notices import Notice
-from emulator.plan.operations import AddNetns, DelNetns
-from emulator.proxy.backends import backend_of
-from emulator.run.clock import Clock
-from emulator.run.watch import Watch
-from emulator.schedule.needs import needs_bare_segments, ring_slots, slot_width
-from emulator.schedule.schedule import Moment, Schedule
-from emulator.workload.commands import (
+from ..capture.recording import Recording
+from ..capture.ring import HANDSHAKES, WITHOUT_BARE_SEGMENTS, BpfProgram, Taps
+from ..cluster.state import ClusterState
+from ..kernel.apply import Applied, apply
+from ..model.notices import Notice
+from ..plan.operations import AddNetns, DelNetns
+from ..proxy.backends import backend_of
+from ..schedule.needs import needs_bare_segments, ring_slots, slot_width
+from ..schedule.schedule import Moment, Schedule
+from ..workload.commands import (
     Command,
     CommandNotice,
     ContainerRef,
@@ -26,9 +24,11 @@ from emulator.workload.commands import (
     start_commands,
     wait_until_listening,
 )
-from emulator.workload.serve import servers
-from emulator.workload.speakers import speakers
-from emulator.workload.worker import Worker, any_busy
+from ..workload.serve import servers
+from ..workload.speakers import speakers
+from ..workload.worker import Worker, any_busy
+from .clock import Clock
+from .watch import Watch
 
 
 class Live:
@@ -179,7 +179,7 @@ def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
     """Returns the processes beside the rules, in the order in which they get a state."""
     workers = [servers(applied.namespaces), speakers(applied.namespaces)]
     if backend_of(state).relays:
-        from emulator.workload.proxying import proxies  # with asyncio, which is slow to import
+        from ..workload.proxying import proxies  # with asyncio, which is slow to import
 
         workers.append(proxies(applied.namespaces))
     return workers

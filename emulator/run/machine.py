@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from emulator.errors import MissingCapabilityError
-from emulator.kernel.generic_netlink import find_family
-from emulator.kernel.ipvs import FAMILY as IPVS
-from emulator.kernel.ipvs import require_ipvs
-from emulator.objects.config import ProxyMode
-from emulator.proxy.backend import Backend, Tool
-from emulator.proxy.backends import BACKENDS
+from ..errors import MissingCapabilityError
+from ..kernel.generic_netlink import find_family
+from ..kernel.ipvs import FAMILY as IPVS
+from ..kernel.ipvs import require_ipvs
+from ..objects.config import ProxyMode
+from ..proxy.backend import Backend, Tool
+from ..proxy.backends import BACKENDS
 
 # kernel features that must be loaded: how to detect one, and how to load it
 _FOUND: Mapping[str, Callable[[], bool]] = {"ip_vs": lambda: find_family(IPVS) is not None}

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import PodwireError
-from emulator.kernel.environment import TOPOLOGIES
-from emulator.load.load import load
-from emulator.model.results import FlowResult
-from emulator.objects.config import FlowCheck, FlowSpec
-from emulator.objects.kinds import Loaded
-from emulator.run.session import RunningCluster, cluster
+from ..errors import PodwireError
+from ..kernel.environment import TOPOLOGIES
+from ..load.load import load
+from ..model.results import FlowResult
+from ..objects.config import FlowCheck, FlowSpec
+from ..objects.kinds import Loaded
+from .session import RunningCluster, cluster
 
 _KIND = re.compile(r"^kind:\s*[\"']?FlowCheck\b", re.MULTILINE)
 _CLUSTERS = pytest.StashKey["dict[object, RunningCluster]"]()

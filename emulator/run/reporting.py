@@ -13,38 +13,38 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 
-from emulator import __version__
-from emulator.capture.decode import decode_frame
-from emulator.capture.recording import MOST_OTHER_BYTES
-from emulator.errors import UsageError, printable
-from emulator.flows.derive import MOST_PORTS, count_represented
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow
-from emulator.model.results import Report
-from emulator.oracle.expectations import attempts_to_meet_each
-from emulator.report import (
+from .. import __version__
+from ..capture.decode import decode_frame
+from ..capture.recording import MOST_OTHER_BYTES
+from ..errors import UsageError, printable
+from ..flows.derive import MOST_PORTS, count_represented
+from ..model.expectations import Expectation
+from ..model.flows import Flow
+from ..model.results import Report
+from ..oracle.expectations import attempts_to_meet_each
+from ..report import (
     files,
     github,
     junit,
     report_json,
     tables,
 )
-from emulator.report.bundle import plan_bundle
-from emulator.report.captures import keep_written, plan_captures
-from emulator.report.describe import (
+from ..report.bundle import plan_bundle
+from ..report.captures import keep_written, plan_captures
+from ..report.describe import (
     describe_nodes,
     describe_services,
     name_addresses,
     name_macs,
     pod_names,
 )
-from emulator.report.layout import wants_color
-from emulator.report.output import Attempts, say
-from emulator.run.examine import RunResults
-from emulator.run.live import Live
-from emulator.schedule.schedule import Schedule
-from emulator.verdicts.limits import notices as limit_notices
-from emulator.verdicts.requirements import merge_requirements
+from ..report.layout import wants_color
+from ..report.output import Attempts, say
+from ..schedule.schedule import Schedule
+from ..verdicts.limits import notices as limit_notices
+from ..verdicts.requirements import merge_requirements
+from .examine import RunResults
+from .live import Live
 
 
 def make_report(schedule: Schedule, live: Live, found: RunResults, started: datetime) -> Report:

@@ -20,32 +20,40 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from emulator import __version__
-from emulator.cluster.scenario import Scenario
-from emulator.cluster.state import (
+from .. import __version__
+from ..cluster.scenario import Scenario
+from ..cluster.state import (
     BALANCER,
     ROUTER,
     SWITCH,
     ClusterState,
     pod_netns,
 )
-from emulator.errors import Exit, UsageError
-from emulator.kernel import sandbox
-from emulator.kernel.counters import read_settings
-from emulator.kernel.iptables import apply_with_iptables
-from emulator.kernel.limits import Size, check_limits, sockets_at_once, use_limits
-from emulator.model.flows import Flow
-from emulator.model.results import Report
-from emulator.plan.operations import Plan
-from emulator.plan.shell import shell_commands
-from emulator.proxy.backends import backend_of
-from emulator.report import files
-from emulator.report.captures import note_missing, slug
-from emulator.run.clock import Clock
-from emulator.run.examine import RunResults, examine
-from emulator.run.live import Live
-from emulator.run.machine import require
-from emulator.run.reporting import (
+from ..errors import Exit, UsageError
+from ..kernel import sandbox
+from ..kernel.counters import read_settings
+from ..kernel.iptables import apply_with_iptables
+from ..kernel.limits import Size, check_limits, sockets_at_once, use_limits
+from ..model.flows import Flow
+from ..model.results import Report
+from ..plan.operations import Plan
+from ..plan.shell import shell_commands
+from ..proxy.backends import backend_of
+from ..report import files
+from ..report.captures import note_missing, slug
+from ..schedule.schedule import (
+    PromiseOf,
+    Schedule,
+    plan_flows,
+    plan_schedule,
+    require_flows,
+)
+from ..traffic.send import Prober
+from .clock import Clock
+from .examine import RunResults, examine
+from .live import Live
+from .machine import require
+from .reporting import (
     Delivery,
     make_report,
     name_pods,
@@ -53,14 +61,6 @@ from emulator.run.reporting import (
     save_evidence,
     tell_missing,
 )
-from emulator.schedule.schedule import (
-    PromiseOf,
-    Schedule,
-    plan_flows,
-    plan_schedule,
-    require_flows,
-)
-from emulator.traffic.send import Prober
 
 T = TypeVar("T")
 

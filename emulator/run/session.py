@@ -21,24 +21,24 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
-from emulator.cluster.scenario import Scenario
-from emulator.controllers.settle import every_problem, play
-from emulator.errors import InputError, Problem, UsageError
-from emulator.kernel import sandbox
-from emulator.kernel.environment import DEFAULT_TOPOLOGY, TOPOLOGIES, prepare_path
-from emulator.kernel.signals import end_at_once, prepare_signals
-from emulator.load.load import ReadingError, load
-from emulator.model.results import FlowResult, Report
-from emulator.objects.config import Inventory, ProxyMode
-from emulator.report.describe import pod_names
-from emulator.report.tables import render_difference, render_text
-from emulator.run.clock import Clock
-from emulator.run.clusters import choose
-from emulator.run.kustomize import build
-from emulator.run.live import Live
-from emulator.run.reporting import make_report
-from emulator.run.run import Options, Run, bring_up, hand_over, prepare, send_flows
-from emulator.schedule.schedule import plan_flows, plan_more
+from ..cluster.scenario import Scenario
+from ..controllers.settle import every_problem, play
+from ..errors import InputError, Problem, UsageError
+from ..kernel import sandbox
+from ..kernel.environment import DEFAULT_TOPOLOGY, TOPOLOGIES, prepare_path
+from ..kernel.signals import end_at_once, prepare_signals
+from ..load.load import ReadingError, load
+from ..model.results import FlowResult, Report
+from ..objects.config import Inventory, ProxyMode
+from ..report.describe import pod_names
+from ..report.tables import render_difference, render_text
+from ..schedule.schedule import plan_flows, plan_more
+from .clock import Clock
+from .clusters import choose
+from .kustomize import build
+from .live import Live
+from .reporting import make_report
+from .run import Options, Run, bring_up, hand_over, prepare, send_flows
 
 _PACKAGE = __name__.removesuffix(".run.session")
 _ROOT = Path(__file__).resolve().parents[__name__.count(".")]  # where that package is found

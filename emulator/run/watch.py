@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.kernel.counters import read_machine, read_namespace, read_settings
-from emulator.kernel.netns import Namespaces
-from emulator.model.findings import Reached
-from emulator.verdicts.limits import Counters, find_reached
+from ..kernel.counters import read_machine, read_namespace, read_settings
+from ..kernel.netns import Namespaces
+from ..model.findings import Reached
+from ..verdicts.limits import Counters, find_reached
 
 
 class Watch:

@@ -10,15 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from math import ceil, sqrt
 
-from emulator.cluster.state import (
+from ..cluster.state import (
     BALANCER,
     ROUTER,
     SWITCH,
     ClusterState,
     pod_netns,
 )
-from emulator.model.flows import Flow
-from emulator.schedule.schedule import Moment, Schedule
+from ..model.flows import Flow
+from .schedule import Moment, Schedule
 
 _PACKETS = 8  # frames of one connection: SYN, SYN-ACK, ACK, request, ACK, answer, ACK, RST
 _HANDSHAKE = 3  # those of them that are captured if only handshakes are

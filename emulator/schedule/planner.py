@@ -9,19 +9,19 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeAlias
 
-from emulator.cluster.state import ROUTER, ClusterState
-from emulator.hostnet.balancer import plan_balancer
-from emulator.hostnet.network import plan_hostnet
-from emulator.net import Address, mac_of_ip
-from emulator.objects.kinds import Pod
-from emulator.plan.difference import difference
-from emulator.plan.operations import AddNeighbour, ChangeRules, LoadRules, Operation, Plan, Stage
-from emulator.plan.operations.links import AddLink
-from emulator.plan.rules import compose, merge
-from emulator.podnet import plan_meetings, plan_podnet, podnet_rules
-from emulator.proxy.backend import Rules
-from emulator.proxy.backends import backend_of
-from emulator.proxy.planner import ProxyChange, ProxyPlanner
+from ..cluster.state import ROUTER, ClusterState
+from ..hostnet.balancer import plan_balancer
+from ..hostnet.network import plan_hostnet
+from ..net import Address, mac_of_ip
+from ..objects.kinds import Pod
+from ..plan.difference import difference
+from ..plan.operations import AddNeighbour, ChangeRules, LoadRules, Operation, Plan, Stage
+from ..plan.operations.links import AddLink
+from ..plan.rules import compose, merge
+from ..podnet import plan_meetings, plan_podnet, podnet_rules
+from ..proxy.backend import Rules
+from ..proxy.backends import backend_of
+from ..proxy.planner import ProxyChange, ProxyPlanner
 
 # Fields of a state, beside its Pods, that the plans of the host network and the Pod network read.
 _NETWORK = ("podNetwork", "podSubnet", "serviceSubnet", "hostSubnet", "routerIP", "nodes", "clients")

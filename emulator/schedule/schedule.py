@@ -10,21 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from emulator.cluster.scenario import Scenario, Step
-from emulator.cluster.state import ROUTER, ClusterState
-from emulator.errors import InputError, Problem
-from emulator.flows.checks import check_connections, flows_from_checks
-from emulator.flows.derive import all_pairs, derive_flows
-from emulator.flows.mode_differences import derive_mode_differences
-from emulator.flows.wanted import apply_expect
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow
-from emulator.model.results import FlowResult
-from emulator.net import Address, host_prefix
-from emulator.oracle.expectations import Expectations, remember
-from emulator.plan.operations import AddRoute, Plan
-from emulator.proxy.planner import ProxyPlanner
-from emulator.schedule.planner import plan_change, plan_cluster
+from ..cluster.scenario import Scenario, Step
+from ..cluster.state import ROUTER, ClusterState
+from ..errors import InputError, Problem
+from ..flows.checks import check_connections, flows_from_checks
+from ..flows.derive import all_pairs, derive_flows
+from ..flows.mode_differences import derive_mode_differences
+from ..flows.wanted import apply_expect
+from ..model.expectations import Expectation
+from ..model.flows import Flow
+from ..model.results import FlowResult
+from ..net import Address, host_prefix
+from ..oracle.expectations import Expectations, remember
+from ..plan.operations import AddRoute, Plan
+from ..proxy.planner import ProxyPlanner
+from .planner import plan_change, plan_cluster
 
 
 class PromiseOf(Protocol):

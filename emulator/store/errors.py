@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from emulator.errors import PodwireError
-from emulator.load.faults import Fault, path_text
+from ..errors import PodwireError
+from ..load.faults import Fault, path_text
 
 
 class StoreError(PodwireError):

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
-from emulator.load.schema import api_version_of
-from emulator.objects.kinds import Uninterpreted, Workload
-from emulator.store.objects import Stored
+from ..load.schema import api_version_of
+from ..objects.kinds import Uninterpreted, Workload
+from .objects import Stored
 
 
 def render(stored: Stored) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from emulator.load.faults import Fault
-from emulator.objects.kinds import Node, Pod, Service
+from ..load.faults import Fault
+from ..objects.kinds import Node, Pod, Service
 
 _DELETE_FIRST = "delete it in a step before"
 

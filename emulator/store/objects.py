@@ -9,8 +9,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from emulator.load.schema import full_name
-from emulator.objects.kinds import Origin, OwnerReference, Uninterpreted, Workload
+from ..load.schema import full_name
+from ..objects.kinds import Origin, OwnerReference, Uninterpreted, Workload
 
 
 class Key(NamedTuple):

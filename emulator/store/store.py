@@ -14,20 +14,20 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from emulator.load.admit import Admission, admit, admit_uninterpreted
-from emulator.load.faults import Fault
-from emulator.load.schema import LeftOut, identify
-from emulator.objects.kinds import Loaded, Origin
-from emulator.objects.metallb import IPAddressPool, L2Advertisement
-from emulator.store.errors import (
+from ..load.admit import Admission, admit, admit_uninterpreted
+from ..load.faults import Fault
+from ..load.schema import LeftOut, identify
+from ..objects.kinds import Loaded, Origin
+from ..objects.metallb import IPAddressPool, L2Advertisement
+from .errors import (
     AlreadyExistsError,
     ConflictError,
     ExpiredError,
     InvalidError,
     NotFoundError,
 )
-from emulator.store.merge import merge
-from emulator.store.objects import Key, Stored, key_of
+from .merge import merge
+from .objects import Key, Stored, key_of
 
 HISTORY = 100_000  # events that a watch may still ask for
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]

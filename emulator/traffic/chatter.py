@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from emulator.kernel.threads import Thread
-from emulator.workload.answer import request_line
+from ..kernel.threads import Thread
+from ..workload.answer import request_line
 
 _PAUSE = 0.01  # seconds between two datagrams of a client
 # datagrams of each that come after the change: ipvs mode drops the first, and deletes the client's entry with

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emulator.model.frames import REQUEST_MAGIC
-from emulator.net import IPV4, Endpoint
-from emulator.objects.config import FlowProtocol
+from ..model.frames import REQUEST_MAGIC
+from ..net import IPV4, Endpoint
+from ..objects.config import FlowProtocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,30 +19,20 @@ from itertools import cycle, islice
 from random import Random
 from types import MappingProxyType
 
-from emulator.capture.recording import LOOK_EVERY, Recording
-from emulator.errors import EXHAUSTED
-from emulator.kernel.netns import Namespaces
-from emulator.model.flows import Attempt, Flow, RealServer
-from emulator.model.frames import (
+from ..capture.recording import LOOK_EVERY, Recording
+from ..errors import EXHAUSTED
+from ..kernel.netns import Namespaces
+from ..model.flows import Attempt, Flow, RealServer
+from ..model.frames import (
     Answer,
     Health,
     errno_name,
     make_token,
 )
-from emulator.net import Endpoint
-from emulator.objects.config import FlowProtocol
-from emulator.traffic.chatter import Chatter, forget_answers
-from emulator.traffic.send_crafted import CraftedSender
-from emulator.traffic.servers import (
-    CONNECT,
-    DATAGRAM,
-    QUIET,
-    RELAY,
-    Turns,
-)
-from emulator.traffic.silence import SILENCE, PatientClock, Silence
-from emulator.workload import http
-from emulator.workload.answer import (
+from ..net import Endpoint
+from ..objects.config import FlowProtocol
+from ..workload import http
+from ..workload.answer import (
     health_request,
     http_request,
     read_health,
@@ -50,6 +40,16 @@ from emulator.workload.answer import (
     read_reply,
     request_line,
 )
+from .chatter import Chatter, forget_answers
+from .send_crafted import CraftedSender
+from .servers import (
+    CONNECT,
+    DATAGRAM,
+    QUIET,
+    RELAY,
+    Turns,
+)
+from .silence import SILENCE, PatientClock, Silence
 
 _WINDOW = 2000  # sockets open at once; the hard limit of descriptors is 20,000 on many machines
 # sockets among them that proxies accept, in processes of their own: each makes some 40 frames on a node,

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from emulator.capture.recording import Recording
-from emulator.kernel.netns import Namespaces
-from emulator.model.flows import Attempt, Flow
-from emulator.model.frames import errno_name, make_token
-from emulator.net import Address, Endpoint, Family, is_loopback
-from emulator.objects.config import FlowProtocol
-from emulator.traffic.crafted import Crafted, craft
-from emulator.traffic.silence import Silence
+from ..capture.recording import Recording
+from ..kernel.netns import Namespaces
+from ..model.flows import Attempt, Flow
+from ..model.frames import errno_name, make_token
+from ..net import Address, Endpoint, Family, is_loopback
+from ..objects.config import FlowProtocol
+from .crafted import Crafted, craft
+from .silence import Silence
 
 _FIRST_PORT, _LAST_PORT = 20000, 29999  # source ports: below node ports and ephemeral ports
 _SOCKETS = 64  # open at once: thousands of Pods may send

@@ -12,11 +12,11 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from emulator.cluster.state import ClusterState
-from emulator.model.expectations import Expectation
-from emulator.model.flows import Flow, RealServer
-from emulator.net import Endpoint, is_loopback
-from emulator.oracle.parties import find_owners
+from ..cluster.state import ClusterState
+from ..model.expectations import Expectation
+from ..model.flows import Flow, RealServer
+from ..net import Endpoint, is_loopback
+from ..oracle.parties import find_owners
 
 J = TypeVar("J")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from emulator.model.expectations import OUTCOMES, Expectation
-from emulator.model.flows import Flow, FlowKind
-from emulator.model.journeys import Change, Journey
-from emulator.model.results import FlowResult
-from emulator.net import Endpoint
-from emulator.objects.config import ASYMMETRIC
-from emulator.verdicts.judge import ends_of
+from ..model.expectations import OUTCOMES, Expectation
+from ..model.flows import Flow, FlowKind
+from ..model.journeys import Change, Journey
+from ..model.results import FlowResult
+from ..net import Endpoint
+from ..objects.config import ASYMMETRIC
+from .judge import ends_of
 
 KIND_TITLES: Mapping[FlowKind, str] = {
     "container-to-container": "Containers of one Pod",

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from emulator.model.expectations import OUTCOMES, Expectation, Possibility
-from emulator.model.findings import Fault, Finding
-from emulator.model.flows import Attempt, Flow
-from emulator.model.journeys import Ending, Journey, find_dialled
-from emulator.model.results import FlowResult, Observation, Verdict
-from emulator.net import Endpoint
-from emulator.objects.config import Outcome
+from ..model.expectations import OUTCOMES, Expectation, Possibility
+from ..model.findings import Fault, Finding
+from ..model.flows import Attempt, Flow
+from ..model.journeys import Ending, Journey, find_dialled
+from ..model.results import FlowResult, Observation, Verdict
+from ..net import Endpoint
+from ..objects.config import Outcome
 
 # The outcome by the client's error, of an attempt without frames.
 _ACCOUNTS: Mapping[str, Outcome] = {

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from emulator.model.findings import Fault, Finding, Limit, Reached
-from emulator.model.results import FlowResult
+from ..model.findings import Fault, Finding, Limit, Reached
+from ..model.results import FlowResult
 
 Counters = Mapping[str, int]
 

@@ -16,13 +16,13 @@ from functools import cached_property
 from itertools import combinations
 from typing import Literal, NamedTuple
 
-from emulator.flows.wanted import acceptable
-from emulator.model.expectations import SOURCE_RULES, Expectation, SourceRule
-from emulator.model.flows import Flow
-from emulator.model.results import FlowResult, Report
-from emulator.net import Endpoint
-from emulator.objects.config import ASYMMETRIC, FlowExpect
-from emulator.verdicts.compare import (
+from ..flows.wanted import acceptable
+from ..model.expectations import SOURCE_RULES, Expectation, SourceRule
+from ..model.flows import Flow
+from ..model.results import FlowResult, Report
+from ..net import Endpoint
+from ..objects.config import ASYMMETRIC, FlowExpect
+from .compare import (
     answers,
     heard_from,
     side_by_side,

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState, pod_netns
-from emulator.model.flows import FlowKind
-from emulator.model.journeys import Ending, Journey
-from emulator.model.results import FlowResult, Requirement, Verdict
-from emulator.net import IPV4, addresses_of, family_of
-from emulator.oracle.modes import SEMANTICS
+from ..cluster.state import ClusterState, pod_netns
+from ..model.flows import FlowKind
+from ..model.journeys import Ending, Journey
+from ..model.results import FlowResult, Requirement, Verdict
+from ..net import IPV4, addresses_of, family_of
+from ..oracle.modes import SEMANTICS
 
 
 class _Fact(NamedTuple):

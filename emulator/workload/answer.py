@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 
-from emulator.cluster.state import HealthCheck
-from emulator.model.frames import HTTP_TARGET, REPLY_HEADER, REPLY_MAGIC, REQUEST_MAGIC, Answer, Health
-from emulator.net import Endpoint
-from emulator.workload import http
+from ..cluster.state import HealthCheck
+from ..model.frames import HTTP_TARGET, REPLY_HEADER, REPLY_MAGIC, REQUEST_MAGIC, Answer, Health
+from ..net import Endpoint
+from . import http
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
 _MOST_LINE = 16 << 10  # bytes of a line

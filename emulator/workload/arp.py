@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Container
 
-from emulator.net import IPV4, Address
+from ..net import IPV4, Address
 
 ETH_P_ARP = 0x0806
 REQUEST, REPLY = 1, 2

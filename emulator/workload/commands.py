@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from emulator.cluster.state import ClusterState, pod_netns
-from emulator.errors import PodwireError, UsageError, printable
-from emulator.kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
-from emulator.kernel.netns import Namespaces
-from emulator.model.notices import Notice
-from emulator.objects.kinds import Container, EnvVar, Pod
+from ..cluster.state import ClusterState, pod_netns
+from ..errors import PodwireError, UsageError, printable
+from ..kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
+from ..kernel.netns import Namespaces
+from ..model.notices import Notice
+from ..objects.kinds import Container, EnvVar, Pod
 
 _SEEN = (
     "commands see this machine's programs as an ordinary user does; home directories, /run, /var and "

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from operator import is_
 from typing import Any, NamedTuple
 
-from emulator.cluster.state import ClusterState
+from ..cluster.state import ClusterState
 
 # no server, speaker or proxy needs these
 _NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices"})

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import h11
 
-from emulator.net import Endpoint
+from ..net import Endpoint
 
 MOST_BODY = 1 << 16  # bytes of a response that are kept
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple
 
-from emulator.net import IPV4, IPV6, Address, Family
+from ..net import IPV4, IPV6, Address, Family
 
 Ancillary = tuple[int, int, bytes]  # level, type, data
 

@@ -17,14 +17,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from emulator.cluster.state import ClusterState
-from emulator.errors import EXHAUSTED
-from emulator.kernel.netns import Namespaces
-from emulator.model.notices import Notice
-from emulator.net import IPV4, Endpoint, Family
-from emulator.proxy.backends import backend_of
-from emulator.proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
-from emulator.workload.worker import Inbox, Worker
+from ..cluster.state import ClusterState
+from ..errors import EXHAUSTED
+from ..kernel.netns import Namespaces
+from ..model.notices import Notice
+from ..net import IPV4, Endpoint, Family
+from ..proxy.backends import backend_of
+from ..proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
+from .worker import Inbox, Worker
 
 _BACKLOG = 4096
 _FAMILY = IPV4  # for the proxies' listeners: those of a mode are of one family

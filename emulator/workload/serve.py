@@ -15,16 +15,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from emulator.cluster.state import ClusterState, Listener
-from emulator.kernel.conntrack import Conntrack
-from emulator.kernel.netns import Namespaces
-from emulator.model.frames import Answer
-from emulator.model.notices import Notice
-from emulator.net import IPV4, IPV6, PROTOCOL_NUMBER, Endpoint, Family, TransportProtocol
-from emulator.workload import sctp
-from emulator.workload.answer import Dialogue, reply_line
-from emulator.workload.pktinfo import ask_local, read_local, send_from
-from emulator.workload.worker import Inbox, Worker
+from ..cluster.state import ClusterState, Listener
+from ..kernel.conntrack import Conntrack
+from ..kernel.netns import Namespaces
+from ..model.frames import Answer
+from ..model.notices import Notice
+from ..net import IPV4, IPV6, PROTOCOL_NUMBER, Endpoint, Family, TransportProtocol
+from . import sctp
+from .answer import Dialogue, reply_line
+from .pktinfo import ask_local, read_local, send_from
+from .worker import Inbox, Worker
 
 _BACKLOG = 4096
 # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more

@@ -16,12 +16,12 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from emulator.cluster.state import ClusterState
-from emulator.kernel.netns import Namespaces
-from emulator.model.notices import Notice
-from emulator.net import Address
-from emulator.workload import arp
-from emulator.workload.worker import Inbox, Worker
+from ..cluster.state import ClusterState
+from ..kernel.netns import Namespaces
+from ..model.notices import Notice
+from ..net import Address
+from . import arp
+from .worker import Inbox, Worker
 
 DEVICE = "eth0"
 AGAIN_AFTER = (1.1, 2.2, 3.3, 4.4)  # seconds after the first time

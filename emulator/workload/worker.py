@@ -17,12 +17,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, NoReturn
 
-from emulator.cluster.state import ClusterState
-from emulator.errors import Exit, PodwireError
-from emulator.kernel import linux
-from emulator.kernel.limits import explain
-from emulator.model.notices import Notice
-from emulator.workload.differences import difference, patch
+from ..cluster.state import ClusterState
+from ..errors import Exit, PodwireError
+from ..kernel import linux
+from ..kernel.limits import explain
+from ..model.notices import Notice
+from .differences import difference, patch
 
 # The channels of this process' workers. A Connection without a reference is closed, and its worker would end
 # before the process that started it.

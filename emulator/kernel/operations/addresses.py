@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import (
+from ...net import InterfaceAddress
+from ...plan.operations.addresses import AddAddress, DelAddress
+from ..applied import Applied
+from ..netlink import (
     IFA_ADDRESS,
     IFA_LOCAL,
     IFADDR,
@@ -16,9 +18,7 @@ from emulator.kernel.netlink import (
     attribute,
     message,
 )
-from emulator.kernel.operations.registry import handles
-from emulator.net import InterfaceAddress
-from emulator.plan.operations.addresses import AddAddress, DelAddress
+from .registry import handles
 
 RTM_DELADDR = 21
 

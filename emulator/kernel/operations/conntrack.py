@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulator.errors import KernelError
-from emulator.kernel.applied import Applied
-from emulator.kernel.conntrack import Conntrack
-from emulator.kernel.operations.registry import handles
-from emulator.net import PROTOCOL_NUMBER
-from emulator.plan.operations.conntrack import DelConnections
-from emulator.plan.shell import shell_commands
+from ...errors import KernelError
+from ...net import PROTOCOL_NUMBER
+from ...plan.operations.conntrack import DelConnections
+from ...plan.shell import shell_commands
+from ..applied import Applied
+from ..conntrack import Conntrack
+from .registry import handles
 
 
 @handles(DelConnections)

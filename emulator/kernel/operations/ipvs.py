@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulator.errors import KernelError
-from emulator.kernel.applied import Applied
-from emulator.kernel.ipvs import load_servers
-from emulator.kernel.netns import finish, start
-from emulator.kernel.operations.registry import handles
-from emulator.plan.operations.ipvs import IPSET, LoadIpset, LoadIpvs
-from emulator.plan.shell import shell_commands
+from ...errors import KernelError
+from ...plan.operations.ipvs import IPSET, LoadIpset, LoadIpvs
+from ...plan.shell import shell_commands
+from ..applied import Applied
+from ..ipvs import load_servers
+from ..netns import finish, start
+from .registry import handles
 
 
 @handles(LoadIpset)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import (
+from ...plan.operations.links import AddBridge, AddDummy, AddVeth, DelLink
+from ..applied import Applied
+from ..netlink import (
     IFF_UP,
     IFINFO,
     IFLA_INFO_KIND,
@@ -23,8 +24,7 @@ from emulator.kernel.netlink import (
     message,
     name_attribute,
 )
-from emulator.kernel.operations.registry import handles
-from emulator.plan.operations.links import AddBridge, AddDummy, AddVeth, DelLink
+from .registry import handles
 
 RTM_DELLINK, RTM_NEWNEIGH = 17, 28
 IFLA_MASTER, IFLA_GROUP, IFLA_NET_NS_FD = 10, 27, 28

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import link_up
-from emulator.kernel.operations.registry import handles
-from emulator.plan.operations.namespaces import AddNetns, DelNetns
+from ...plan.operations.namespaces import AddNetns, DelNetns
+from ..applied import Applied
+from ..netlink import link_up
+from .registry import handles
 
 
 @handles(AddNetns)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, mac_bytes, message
-from emulator.kernel.operations.registry import handles
-from emulator.net import Address, Family
-from emulator.plan.operations.neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
-from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
+from ...net import Address, Family
+from ...plan.operations.neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
+from ...plan.sysctls import NEIGHBOUR_DEFAULTS
+from ..applied import Applied
+from ..netlink import NLM_F_CREATE, NLM_F_REPLACE, U32, attribute, mac_bytes, message
+from .registry import handles
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_SETNEIGHTBL = 28, 29, 67
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from emulator.kernel.applied import Applied
-from emulator.plan.operations.operation import Operation
+from ...plan.operations.operation import Operation
+from ..applied import Applied
 
 Op = TypeVar("Op", bound=Operation)
 Handler: TypeAlias = Callable[[Sequence[Op], Applied], None]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.netlink import (
+from ...net import Address, Prefix
+from ...plan.operations.routes import AddRoute, DelRoute
+from ..applied import Applied
+from ..netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     RT_SCOPE_LINK,
@@ -15,9 +17,7 @@ from emulator.kernel.netlink import (
     attribute,
     message,
 )
-from emulator.kernel.operations.registry import handles
-from emulator.net import Address, Prefix
-from emulator.plan.operations.routes import AddRoute, DelRoute
+from .registry import handles
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC = 1, 4, 5, 7

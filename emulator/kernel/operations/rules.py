@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulator.kernel.applied import Applied
-from emulator.kernel.operations.registry import handles
-from emulator.plan.operations.rules import ChangeRules, LoadRules
+from ...plan.operations.rules import ChangeRules, LoadRules
+from ..applied import Applied
+from .registry import handles
 
 
 @handles(LoadRules)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from emulator.errors import KernelError
-from emulator.kernel.applied import Applied
-from emulator.kernel.operations.registry import handles
-from emulator.plan.operations.sysctls import ResetDevices, SetSysctl
-from emulator.plan.shell import shell_commands
+from ...errors import KernelError
+from ...plan.operations.sysctls import ResetDevices, SetSysctl
+from ...plan.shell import shell_commands
+from ..applied import Applied
+from .registry import handles
 
 
 @handles(SetSysctl)

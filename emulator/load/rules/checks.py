@@ -7,8 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulator.load.faults import Fault, FieldPath, shown
-from emulator.net import (
+from ...net import (
     IPV6,
     AddressError,
     Family,
@@ -16,7 +15,8 @@ from emulator.net import (
     parse_sloppy,
     parse_sloppy_prefix,
 )
-from emulator.objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
+from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
+from ..faults import Fault, FieldPath, shown
 
 MAX_PORT = 65_535
 _HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"

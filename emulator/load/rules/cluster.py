@@ -7,16 +7,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TypeVar
 
-from emulator.load.faults import FieldPath, shown
-from emulator.load.rules.checks import (
-    LABEL,
-    MAX_INT32,
-    SUBDOMAIN,
-    Checks,
-    address_range,
-)
-from emulator.net import IPV6, Prefix, family_of
-from emulator.objects.config import (
+from ...net import IPV6, Prefix, family_of
+from ...objects.config import (
     ClusterConfig,
     ExternalClient,
     ExternalServer,
@@ -24,7 +16,15 @@ from emulator.objects.config import (
     LoadBalancerPool,
     NodeShape,
 )
-from emulator.objects.durations import parse_duration
+from ...objects.durations import parse_duration
+from ..faults import FieldPath, shown
+from .checks import (
+    LABEL,
+    MAX_INT32,
+    SUBDOMAIN,
+    Checks,
+    address_range,
+)
 
 MAX_IPVS_SECONDS = (
     MAX_INT32 // 1000

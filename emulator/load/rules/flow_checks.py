@@ -6,16 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulator.load.faults import FieldPath, shown
-from emulator.load.rules.checks import (
-    LABEL,
-    MAX_INT32,
-    SUBDOMAIN,
-    Checks,
-    check_metadata,
-)
-from emulator.net import parse_sloppy
-from emulator.objects.config import (
+from ...net import parse_sloppy
+from ...objects.config import (
     ASYMMETRIC,
     FlowCheck,
     FlowExpect,
@@ -23,6 +15,14 @@ from emulator.objects.config import (
     FlowSpec,
     FlowStep,
     FlowTo,
+)
+from ..faults import FieldPath, shown
+from .checks import (
+    LABEL,
+    MAX_INT32,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
 )
 
 MAX_ATTEMPTS = 10_000

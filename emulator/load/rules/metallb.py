@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.load.faults import FieldPath, shown
-from emulator.load.rules.checks import LABEL, SUBDOMAIN, Checks, address_range, check_metadata
-from emulator.objects.kinds import LabelSelector
-from emulator.objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
+from ...objects.kinds import LabelSelector
+from ...objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
+from ..faults import FieldPath, shown
+from .checks import LABEL, SUBDOMAIN, Checks, address_range, check_metadata
 
 
 def check_pool(pool: IPAddressPool, namespaced: bool, checks: Checks) -> IPAddressPool:

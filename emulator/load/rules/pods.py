@@ -6,17 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulator.load.faults import Fault, FieldPath, did_you_mean, shown
-from emulator.load.rules.checks import (
-    LABEL,
-    MAX_INT32,
-    PORT_NAME,
-    SUBDOMAIN,
-    Checks,
-    check_metadata,
-)
-from emulator.net import IPV4, family_of
-from emulator.objects.kinds import (
+from ...net import IPV4, family_of
+from ...objects.kinds import (
     Container,
     ContainerPort,
     LabelSelector,
@@ -28,7 +19,16 @@ from emulator.objects.kinds import (
     PodSpec,
     Workload,
 )
-from emulator.objects.selectors import matches
+from ...objects.selectors import matches
+from ..faults import Fault, FieldPath, did_you_mean, shown
+from .checks import (
+    LABEL,
+    MAX_INT32,
+    PORT_NAME,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
+)
 
 MAX_CRON_JOB_NAME = 52
 RESTART_POLICIES = ("Always", "OnFailure", "Never")

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from emulator.load.faults import FieldPath, did_you_mean, shown
-from emulator.load.rules.checks import (
-    LABEL,
-    PORT_NAME,
-    SUBDOMAIN,
-    Checks,
-    check_metadata,
-    fits,
-)
-from emulator.net import FAMILIES, IPV4, family_of, parse_sloppy
-from emulator.objects.kinds import (
+from ...net import FAMILIES, IPV4, family_of, parse_sloppy
+from ...objects.kinds import (
     Endpoint,
     EndpointAddress,
     EndpointHints,
@@ -26,6 +17,15 @@ from emulator.objects.kinds import (
     Service,
     ServicePort,
     ServiceSpec,
+)
+from ..faults import FieldPath, did_you_mean, shown
+from .checks import (
+    LABEL,
+    PORT_NAME,
+    SUBDOMAIN,
+    Checks,
+    check_metadata,
+    fits,
 )
 
 MAX_AFFINITY_SECONDS = 86_400

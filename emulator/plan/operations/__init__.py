@@ -9,17 +9,17 @@ plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied 
 
 from __future__ import annotations
 
-from emulator.plan.operations.addresses import AddAddress, DelAddress
-from emulator.plan.operations.conntrack import DelConnections
-from emulator.plan.operations.ipvs import LoadIpset, LoadIpvs
-from emulator.plan.operations.links import AddBridge, AddDummy, AddVeth, DelLink
-from emulator.plan.operations.namespaces import AddNetns, DelNetns
-from emulator.plan.operations.neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
-from emulator.plan.operations.operation import Addition, Deletion, Operation, Stage
-from emulator.plan.operations.plan import Plan
-from emulator.plan.operations.routes import AddRoute, DelRoute
-from emulator.plan.operations.rules import ChangeRules, LoadRules
-from emulator.plan.operations.sysctls import ResetDevices, SetSysctl
+from .addresses import AddAddress, DelAddress
+from .conntrack import DelConnections
+from .ipvs import LoadIpset, LoadIpvs
+from .links import AddBridge, AddDummy, AddVeth, DelLink
+from .namespaces import AddNetns, DelNetns
+from .neighbours import AddNeighbour, DelNeighbour, SetNeighbourDefaults
+from .operation import Addition, Deletion, Operation, Stage
+from .plan import Plan
+from .routes import AddRoute, DelRoute
+from .rules import ChangeRules, LoadRules
+from .sysctls import ResetDevices, SetSysctl
 
 __all__ = [
     "AddAddress",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.net import Address, InterfaceAddress
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+from ...net import Address, InterfaceAddress
+from . import words
+from .operation import Addition, Deletion, Identity, Stage, Thing, device
 
 
 def source(netns: str, address: Address | None) -> Thing:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator.net import Endpoint
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Deletion, Stage
+from ...net import Endpoint
+from . import words
+from .operation import Deletion, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

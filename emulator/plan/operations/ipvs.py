@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from emulator.errors import UsageError
-from emulator.objects.config import IPVSTimeouts
-from emulator.plan.ipvs import (
+from ...errors import UsageError
+from ...objects.config import IPVSTimeouts
+from ..ipvs import (
     AddressSet,
     VirtualServer,
     edits,
@@ -16,8 +16,8 @@ from emulator.plan.ipvs import (
     ipvsadm_words,
     timeout_words,
 )
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Operation, Stage
+from . import words
+from .operation import Addition, Deletion, Identity, Operation, Stage
 
 IPSET = ("ipset", "-exist", "restore")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+from . import words
+from .operation import Addition, Deletion, Identity, Stage, Thing, device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

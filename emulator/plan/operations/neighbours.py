@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.errors import UsageError
-from emulator.net import IPV4, Address, Family
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
-from emulator.plan.sysctls import NEIGHBOUR_DEFAULTS
+from ...errors import UsageError
+from ...net import IPV4, Address, Family
+from ..sysctls import NEIGHBOUR_DEFAULTS
+from . import words
+from .operation import Addition, Deletion, Identity, Stage, Thing, device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.plan.operations.namespaces import AddNetns
-from emulator.plan.operations.operation import Operation
+from .namespaces import AddNetns
+from .operation import Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

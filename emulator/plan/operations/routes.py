@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.net import IPV6, Address, Prefix
-from emulator.plan.operations import words
-from emulator.plan.operations.addresses import addresses_of, source
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage, Thing, device
+from ...net import IPV6, Address, Prefix
+from . import words
+from .addresses import addresses_of, source
+from .operation import Addition, Deletion, Identity, Stage, Thing, device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from emulator.plan.nft import NftChange, NftRemoval, NftTable, compare_tables
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Identity, Operation, Stage
-from emulator.plan.rulechange import RuleChange, compare
-from emulator.plan.rules import RuleSet, RuleTool
+from ..nft import NftChange, NftRemoval, NftTable, compare_tables
+from ..rulechange import RuleChange, compare
+from ..rules import RuleSet, RuleTool
+from . import words
+from .operation import Addition, Identity, Operation, Stage
 
 LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emulator.errors import UsageError
-from emulator.plan.operations import words
-from emulator.plan.operations.operation import Addition, Deletion, Identity, Stage
-from emulator.plan.sysctls import DEVICE_DEFAULTS, SCOPES
+from ...errors import UsageError
+from ..sysctls import DEVICE_DEFAULTS, SCOPES
+from . import words
+from .operation import Addition, Deletion, Identity, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

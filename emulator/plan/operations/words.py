@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from emulator.plan.checked import UnsafeTextError
+from ..checked import UnsafeTextError
 
 DELIMITER = "PODWIRE_EOF"
 

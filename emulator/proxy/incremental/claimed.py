@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from emulator.net import Address
-from emulator.plan.nft import NftChain, NftChange, NftSet, NftTable, compare_tables
-from emulator.proxy.nfttable import CHAINS, Claim, Parts
+from ...net import Address
+from ...plan.nft import NftChain, NftChange, NftSet, NftTable, compare_tables
+from ..nfttable import CHAINS, Claim, Parts
 
 T = TypeVar("T")
 

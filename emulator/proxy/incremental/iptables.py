@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, TypeAlias
 
-from emulator.cluster.state import ClusterState, ProxySettings
-from emulator.net import IPV4, TransportProtocol, endpoint_text, host_text
-from emulator.plan.checked import comment
-from emulator.plan.operations import Operation
-from emulator.plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
-from emulator.plan.rules import BUILTIN, Rule, RuleSet, RuleTool
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import EndpointChoice, ServicePortFacts, choose, ports_of, services_with_slices
-from emulator.proxy.incremental.plain import PlainPort, plain_port
-from emulator.proxy.iptables import (
+from ...cluster.state import ClusterState, ProxySettings
+from ...net import IPV4, TransportProtocol, endpoint_text, host_text
+from ...plan.checked import comment
+from ...plan.operations import Operation
+from ...plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
+from ...plan.rules import BUILTIN, Rule, RuleSet, RuleTool
+from ..changes import ServiceChange
+from ..endpoints import EndpointChoice, ServicePortFacts, choose, ports_of, services_with_slices
+from ..iptables import (
     CHAINS,
     LARGE_CLUSTER,
     Context,
@@ -39,6 +38,7 @@ from emulator.proxy.iptables import (
     probability,
     stranger,
 )
+from .plain import PlainPort, plain_port
 
 Line: TypeAlias = tuple[str, str, str]  # table, chain, the rule without "-A CHAIN"
 

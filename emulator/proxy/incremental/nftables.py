@@ -12,16 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from emulator.cluster.state import ClusterState
-from emulator.plan.checked import quoted
-from emulator.plan.nft import NftChange, NftTable
-from emulator.plan.operations import Operation
-from emulator.plan.rules import RuleSet, RuleTool
-from emulator.proxy.changes import ServiceChange
-from emulator.proxy.endpoints import EndpointChoice, ports_of, services_with_slices
-from emulator.proxy.incremental.claimed import ContestedError, Table, change_table, count_claims
-from emulator.proxy.incremental.plain import PlainPort, plain_port
-from emulator.proxy.nftables import (
+from ...cluster.state import ClusterState
+from ...plan.checked import quoted
+from ...plan.nft import NftChange, NftTable
+from ...plan.operations import Operation
+from ...plan.rules import RuleSet, RuleTool
+from ..changes import ServiceChange
+from ..endpoints import EndpointChoice, ports_of, services_with_slices
+from ..nftables import (
     COMMENT_LENGTH,
     Context,
     Place,
@@ -31,7 +29,9 @@ from emulator.proxy.nftables import (
     picking,
     place_of,
 )
-from emulator.proxy.nfttable import Parts
+from ..nfttable import Parts
+from .claimed import ContestedError, Table, change_table, count_claims
+from .plain import PlainPort, plain_port
 
 
 def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:

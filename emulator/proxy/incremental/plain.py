@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emulator.net import (
+from ...net import (
     IPV4,
     TransportProtocol,
     are_canonical,
 )
-from emulator.objects.kinds import EndpointSlice, Service
-from emulator.plan.checked import number
-from emulator.proxy.endpoints import port_name, protocol_of
+from ...objects.kinds import EndpointSlice, Service
+from ...plan.checked import number
+from ..endpoints import port_name, protocol_of
 
 
 class PlainPort(NamedTuple):
