@@ -217,7 +217,11 @@ class _Chooser:
         name, reasons = self._choose(pod)
         if not name:
             detail = ", ".join(f"{count} node(s) {reason}" for reason, count in sorted(reasons.items()))
-            wanted = ",".join(f"{key}={value}" for key, value in pod.spec.nodeSelector.items())
+            wanted = ",".join(
+                f"{key}={value}"
+                for key, value in pod.spec.nodeSelector.items()
+                if any(node.metadata.labels.get(key) != value for node in self.nodes)
+            )
             hint = f" (hint: label a node {wanted})" if wanted and SELECTOR in reasons else ""
             waiting.add(draft, f"0/{len(self.nodes)} nodes are available: {detail}{hint}")
             return None

@@ -469,6 +469,7 @@ class ControlPlane:
             endpoints={(e.key.namespace, e.key.name): e.object for e in self.store.list("Endpoints")},
             managers=managers_of(one.object for one in given),
             seed=self._seed,
+            expected=bool(self._inventory.flowChecks),
         )
         present = {(draft.object.namespace, draft.object.name) for draft in self._services}
         for key in [key for key in self._made if key not in present]:

@@ -74,7 +74,7 @@ class PodIndex:
 class Sources:
     """Holds the inputs of the EndpointSlice controllers. ``managers``: the managers of other slices, by
     Service (:func:`managers_of`); ``endpoints`` by namespace and name; ``zones``: each node's, None if it has
-    none.
+    none; ``expected``: FlowChecks say what is expected, so that a Service without a Pod needs no notice.
     """
 
     select: Callable[[str, Mapping[str, str]], Sequence[Pod]]  # namespace, selector
@@ -83,6 +83,7 @@ class Sources:
     endpoints: Mapping[tuple[str, str], Endpoints]
     managers: Mapping[tuple[str, str], set[str]]
     seed: int
+    expected: bool
 
 
 def zones_of(nodes: Iterable[Node]) -> dict[str, str | None]:
@@ -121,6 +122,8 @@ def service_slices(
             return ()
         selected = sources.select(service.namespace, service.spec.selector)
         matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, sources.zones)]
+        if not matching and not sources.expected:
+            _notice_nobody(draft, findings)
         made = list(_from_pods(draft, matching, sources.zones, seed, names, findings))
         if key_of_mode := topology_mode(service):
             made, why = add_hints(made, sources.nodes)
@@ -133,6 +136,14 @@ def service_slices(
     if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
         return list(_mirrored(service, endpoints, seed, names))
     return ()
+
+
+def _notice_nobody(draft: Draft[Service], findings: Findings) -> None:
+    labels = ",".join(f"{key}={value}" for key, value in draft.object.spec.selector.items())
+    findings.notice(
+        f"{draft.origin.place('spec.selector')}: Service {draft.object.key} has no endpoints: no running Pod "
+        f"of its namespace has the labels {labels}"
+    )
 
 
 def managers_of(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], set[str]]:

@@ -448,7 +448,7 @@ def test_l2_advertisements_say_which_nodes_announce_which_pool(
 
 
 def test_another_class_of_balancers_is_left_to_it() -> None:
-    state = settled(balancer("a", "loadBalancerClass: example.com/lb,"))
+    state = settled(balancer("a", "loadBalancerClass: example.com/lb,"), web(1, "worker-1"))
     assert addresses(state) == {"a": ""}
     assert state.notices == (
         "Service default/a is left to its loadBalancerClass example.com/lb: it has no address",
@@ -632,7 +632,8 @@ def test_the_balancer_uses_nodes_that_may_and_under_local_healthy_ones(
 
 
 def test_a_service_without_node_ports_is_named() -> None:
-    state = settled(pool(mode="Proxy"), balancer("a", "allocateLoadBalancerNodePorts: false,"))
+    left = balancer("a", "allocateLoadBalancerNodePorts: false,")
+    state = settled(pool(mode="Proxy"), left, web(1, "worker-1"))
     assert state.notices == (
         "Service default/a has no node ports: the balancer, which connects to those, refuses its clients",
     )

@@ -93,6 +93,15 @@ ONE = cluster("{role: control-plane}, {role: worker}")
             id="no node matches",
         ),
         pytest.param(
+            [pod("p", spec="nodeSelector: {kubernetes.io/os: linux, ingress-ready: 'true'}")],
+            [
+                "0/3 nodes are available: 2 node(s) didn't match Pod's node affinity/selector, "
+                "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: } (hint: "
+                "label a node ingress-ready=true)"
+            ],
+            id="no node matches, and each has one of the labels",
+        ),
+        pytest.param(
             [node("n", spec="unschedulable: true"), pod("p")],
             ["0/1 nodes are available: 1 node(s) were unschedulable"],
             id="cordoned",

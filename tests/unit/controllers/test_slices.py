@@ -7,6 +7,7 @@ import pytest
 from emulator.objects.kinds import Endpoint, EndpointSlice
 from tests.unit.controllers.clusters import (
     cluster,
+    flow_check,
     node,
     pod,
     service,
@@ -115,6 +116,37 @@ def test_a_named_port_is_each_pods_own() -> None:
         (8080, ["a", "c"]),
         (8081, ["b"]),
     ]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param((), id="no Pod"),
+        pytest.param((pod("a", "app: wbe"),), id="other labels"),
+        pytest.param((pod("a", "app: web", meta="namespace: shop"),), id="another namespace"),
+        pytest.param((pod("a", "app: web", spec="nodeSelector: {disk: ssd}"),), id="a Pod that waits"),
+    ],
+)
+def test_a_selector_that_finds_no_pod_is_named(others: tuple[str, ...]) -> None:
+    """A public application's Services and Pods were in two namespaces, and nobody was told."""
+    state = settled(ONE, service("web", "selector: {app: web}, ports: [{port: 80}]"), *others)
+    assert "default/web" not in state.slices_of
+    told = "Service default/web has no endpoints: no running Pod of its namespace has the labels app=web"
+    assert any(notice.endswith(told) and ":" in notice.split(" ")[0] for notice in state.notices)
+
+
+@pytest.mark.parametrize("spec", [f"{SELECT}", "ports: [{port: 80}]"])
+def test_a_service_with_a_pod_or_without_a_selector_is_not_named(spec: str) -> None:
+    state = settled(ONE, service("web", spec), pod("w", "app: web"))
+    assert not any("has no endpoints" in notice for notice in state.notices)
+
+
+def test_a_service_without_pods_is_not_named_where_a_flow_check_says_what_is_expected() -> None:
+    check = flow_check(
+        "{name: f, from: {node: worker-1}, to: {service: web, port: 80}, expect: {outcome: rejected}}"
+    )
+    state = settled(ONE, service("web", SELECT), check)
+    assert not any("has no endpoints" in notice for notice in state.notices)
 
 
 def test_a_name_counts_for_its_protocol_only() -> None:
