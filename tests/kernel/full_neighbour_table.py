@@ -13,6 +13,7 @@ from emulator.kernel import linux, netlink
 from emulator.kernel.operations.addresses import new_address
 from emulator.kernel.operations.links import new_bridge
 from emulator.kernel.operations.neighbours import new_neighbour
+from emulator.net import Address, InterfaceAddress
 
 ROOM = 40
 NUD_REACHABLE = 0x02
@@ -21,7 +22,7 @@ _STATE = 16 + 8  # bytes before ndm_state: the message's header, and what is bef
 
 def learnt(address: str) -> bytes:
     """Returns the message that adds a neighbour as if it had answered just now."""
-    message = bytearray(new_neighbour(2, address, "02:00:00:00:00:02"))
+    message = bytearray(new_neighbour(2, Address(address), "02:00:00:00:00:02"))
     struct.pack_into("=H", message, _STATE, NUD_REACHABLE)
     return bytes(message)
 
@@ -31,7 +32,7 @@ if __name__ == "__main__":
         Path(f"/proc/sys/net/ipv4/neigh/default/gc_thresh{number}").write_text(str(ROOM))
     linux.unshare(linux.CLONE_NEWNET)
     sock = netlink.NetlinkSocket()
-    sock.send([new_bridge(2, "full", "02:00:00:00:00:01"), new_address(2, "10.0.0.1/16")])
+    sock.send([new_bridge(2, "full", "02:00:00:00:00:01"), new_address(2, InterfaceAddress("10.0.0.1/16"))])
     print("full", flush=True)
     while True:
         for number in range(2, ROOM + 22):

@@ -159,11 +159,13 @@ def _pairs(
     pass that to each other.
     """
     service, port = endpoints.service, endpoints.port
-    fixed = [service_destination(service, port, "clusterIP", ip) for ip in cluster_ips(service)]
+    fixed = [service_destination(service, port, "clusterIP", Address(ip)) for ip in cluster_ips(service)]
     fixed += [address_destination(promised.owners, to.ip, 9) for to in fixed]
-    fixed += [service_destination(service, port, "externalIP", ip) for ip in service.spec.externalIPs]
     fixed += [
-        service_destination(service, port, "loadBalancer", entry.ip)
+        service_destination(service, port, "externalIP", Address(ip)) for ip in service.spec.externalIPs
+    ]
+    fixed += [
+        service_destination(service, port, "loadBalancer", Address(entry.ip))
         for entry in service.status.loadBalancer.ingress
     ]
     for client in clients:
@@ -172,12 +174,12 @@ def _pairs(
                 yield client, to
         for node in promised.state.nodes if port.nodePort else ():
             for ip in (*node.internalIPs, promised.state.gateway(node.name)):
-                yield client, service_destination(service, port, "nodePort", ip, node.name)
+                yield client, service_destination(service, port, "nodePort", Address(ip), node.name)
         if port.nodePort and client.kind == "node":
-            yield client, service_destination(service, port, "nodePort", "127.0.0.1", client.node)
+            yield client, service_destination(service, port, "nodePort", Address("127.0.0.1"), client.node)
         if service.spec.healthCheckNodePort and port.protocol == "TCP":
             for node in promised.state.nodes:
-                yield client, health_check_destination(service, node.internalIPs[0], node.name)
+                yield client, health_check_destination(service, Address(node.internalIPs[0]), node.name)
 
 
 def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:
