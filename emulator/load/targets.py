@@ -217,10 +217,15 @@ def name_of(targets: Sequence[str]) -> str:
 
 
 def source_of(targets: Sequence[str], topologies: Path) -> str:
-    """Returns what tells ``targets`` from others of the same names: where they are."""
+    """Returns what tells ``targets`` from others of the same names: where they are. A shipped topology is the
+    same one wherever podwire is installed.
+    """
     named = _topologies(topologies)
-    paths = (named.get(target, Path(target)) for target in targets)
-    return " ".join(os.path.abspath(path) if os.path.exists(path) else str(path) for path in paths)
+    return " ".join(f"topology {target}" if target in named else _place(target) for target in targets)
+
+
+def _place(target: str) -> str:
+    return os.path.abspath(target) if os.path.exists(target) else target
 
 
 def describe_topologies(directory: Path) -> list[tuple[str, str]]:

@@ -218,7 +218,7 @@ def test_where_targets_are_tells_them_apart(tmp_path: Path, monkeypatch: pytest.
     topologies = write(tmp_path, {"topologies/web.yaml": POD % "p", "a/web.yaml": POD % "p"}) / "topologies"
     monkeypatch.chdir(tmp_path / "a")
     web, file = (source_of([target], topologies) for target in ("web", "web.yaml"))
-    assert (web, file) == (f"{topologies}/web.yaml", f"{tmp_path}/a/web.yaml")
+    assert (web, file) == ("topology web", f"{tmp_path}/a/web.yaml")
     assert source_of(["web.yaml", "-"], topologies) == f"{file} -"
     assert source_of([str(tmp_path / "a" / "." / "web.yaml")], topologies) == file
 
