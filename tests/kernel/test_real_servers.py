@@ -208,8 +208,8 @@ def _what_is_said_of_them(report: dict[str, Any]) -> None:
     notices = "\n".join(report["notices"])
     for part in (
         (
-            "container server of Pod default/at-localhost-only listens on 8080/TCP at localhost only, "
-            "where nobody but its own Pod reaches it"
+            "container server of Pod default/at-localhost-only listens on 8080/TCP at localhost only: "
+            "no other Pod reaches it"
         ),
         "container server of Pod default/dies: its command ended with exit code 3",
         "container server of Pod default/ends: its command ended with exit code 0",
