@@ -393,6 +393,7 @@ class Cluster:
 
     def connect(self, netns: str, ip: str, port: int = 80) -> socket.socket:
         sock = self.socket(netns, socket.SOCK_STREAM)
+        sock.settimeout(3)  # a guest on a busy machine may need a retransmission
         sock.connect((ip, port))
         return sock
 
