@@ -21,7 +21,7 @@ from .errors import Exit, InputError, PodwireError, UsageError, printable
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
-from .objects.config import ProxyMode
+from .objects.proxymodes import ProxyMode
 from .report.output import Attempts, prepare_streams, say
 
 if TYPE_CHECKING:

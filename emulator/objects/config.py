@@ -24,8 +24,8 @@ from .kinds import (
     Workload,
 )
 from .metallb import IPAddressPool, L2Advertisement
+from .proxymodes import ProxyMode as ProxyMode
 
-ProxyMode = Literal["iptables", "nftables", "ipvs", "userspace"]
 DEFAULT_MODE: ProxyMode = "iptables"
 COMING_MODE: ProxyMode = "nftables"  # Kubernetes 1.40 makes it the default
 # modes whose kube-proxy answers no healthCheckNodePort

@@ -14,8 +14,8 @@ from emulator.objects.config import ProxyMode
 from emulator.proxy.backends import BACKENDS
 
 EMULATOR = Path(__file__).parents[2] / "emulator"
-# the rules' table, the promises' table, and the configuration that names modes
-TABLES = {"proxy/backends.py", "oracle/modes.py", "objects/config.py"}
+# the rules' table, the promises' table, the names, and the configuration with a section each
+TABLES = {"proxy/backends.py", "oracle/modes.py", "objects/proxymodes.py", "objects/config.py"}
 OTHER_MEANINGS = {
     ("net/family.py", "iptables"): "the tool of an address family",
     ("kernel/inspect.py", "nftables"): "the rules of that tool, in an evidence bundle",
