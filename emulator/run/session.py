@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from io import StringIO
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,7 +33,7 @@ from ..model.results import FlowResult, Report
 from ..objects.config import Inventory, ProxyMode
 from ..report.describe import pod_names
 from ..report.tables import render_difference, render_text
-from ..schedule.schedule import plan_flows, plan_more
+from ..schedule.schedule import plan_flows, plan_move, plan_once
 from .clock import Clock
 from .clusters import choose
 from .kustomize import build
@@ -276,7 +277,7 @@ def _attend(channel: sandbox.Channel, session: _Session, connection: Connection)
                 check = cast(_Check, connection.recv())
             except (EOFError, ConnectionResetError):
                 return
-            connection.send(_tried(lambda check=check: session.answer(check, live)))  # type: ignore[misc]
+            connection.send(_tried(partial(session.answer, check, live)))
 
 
 def _tried(function: Callable[[], object]) -> object:
@@ -292,7 +293,7 @@ class _Session:
 
     def __init__(self, job: _Job, inventory: Inventory, run: Run) -> None:
         self.run, self._job, self._inventory = run, job, inventory
-        self._last = run.schedule  # the schedule of the last flows; at first none were sent
+        self._now = run.schedule  # the schedule at whose first moment the cluster is
         self._checks = 0
         self._changed = ""  # the FlowCheck whose steps have changed the cluster
 
@@ -306,7 +307,7 @@ class _Session:
             )
         self._checks += 1
         scenario = self._scenario(check)
-        schedule = plan_more(self._last, scenario, *plan_flows(scenario))
+        schedule = plan_once(scenario, *plan_flows(scenario))
         directory = self.run.directory
         run = replace(
             self.run,
@@ -342,11 +343,11 @@ class _Session:
     def _send(self, run: Run, live: Live) -> _Checked:
         started, schedule = datetime.now(timezone.utc), run.schedule
         with live.listening(schedule):
-            if schedule is not self.run.schedule:
-                live.change(schedule.moments[0])
+            if schedule is not self._now:
+                live.change(replace(schedule.moments[0], plan=plan_move(self._now, schedule)))
             found = send_flows(schedule, live, lambda _: None, run.evidence)
             report = hand_over(run, None, make_report(schedule, live, found, started), live, found)
-        self._last = schedule
+        self._now = schedule
         if len(schedule.moments) > 1:
             self._changed = next(flow.check for flow in schedule.flows if flow.step)
         return _Checked(report, pod_names(schedule.moments[-1].state))

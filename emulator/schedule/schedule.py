@@ -136,16 +136,20 @@ def plan_schedule(
     return Schedule(scenario, moments, tuple(flows), promise, expectations, pairs)
 
 
-def plan_more(before: Schedule, scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf) -> Schedule:
-    """Returns what is sent through the cluster that ``before`` has left: ``flows`` at one moment, which
-    changes what ``scenario`` begins with alone (that is no more than the neighbour entries that they need).
+def plan_once(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf) -> Schedule:
+    """Returns the run in which ``flows`` are sent at one moment, through a cluster that is up. Its plan
+    changes nothing: :func:`plan_move` leads there.
     """
     expectations = {flow.name: promise(flow) for flow in flows}
-    last = before.moments[-1]
-    were, are = _meetings(last.flows, before.expectations), _meetings(flows, expectations)
-    plan = plan_change(last.state, scenario.state, were, are, ProxyPlanner())
-    moment = Moment("", scenario.state, plan, tuple(flows))
+    moment = Moment("", scenario.state, Plan(name=scenario.state.name, operations=()), tuple(flows))
     return Schedule(scenario, (moment,), tuple(flows), promise, expectations, pairs=False)
+
+
+def plan_move(was: Schedule, now: Schedule) -> Plan:
+    """Returns what changes the cluster from the first moment of ``was`` to that of ``now``."""
+    old, new = was.moments[0], now.moments[0]
+    were, are = _meetings(old.flows, was.expectations), _meetings(new.flows, now.expectations)
+    return plan_change(old.state, new.state, were, are, ProxyPlanner())
 
 
 def _moments(

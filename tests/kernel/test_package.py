@@ -1,4 +1,4 @@
-"""What pip installs: the wheel is built, unpacked where nothing else is, and run."""
+"""Builds the wheel, unpacks it where nothing else is, and runs it."""
 
 from __future__ import annotations
 

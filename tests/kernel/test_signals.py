@@ -147,7 +147,7 @@ def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, de
 def test_a_signal_during_imports_is_told_as_any_other(
     words: list[str], number: signal.Signals, tmp_path: Path
 ) -> None:
-    """One of the first modules that are imported sends it."""
+    """Sends the signal from one of the first modules that are imported."""
     (tmp_path / "argparse.py").write_text(f"import os\nos.kill(os.getpid(), {number})\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(

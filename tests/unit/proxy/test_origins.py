@@ -104,7 +104,7 @@ def planned(cluster: ClusterState) -> Iterator[str]:
 
 
 def is_there(cluster: ClusterState, origin: ObjectRef) -> bool:
-    """Whether the object has the field, with a value that could cause something."""
+    """Returns whether the object has the field, with a value that could cause something."""
     objects: dict[tuple[str, str], Any] = {("Service", s.key): s for s in cluster.services}
     objects |= {
         ("EndpointSlice", f"{s.metadata.namespace}/{s.metadata.name}"): s for s in cluster.endpointSlices

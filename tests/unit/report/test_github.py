@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a report."""
+"""Tests what GitHub Actions shows of a report."""
 
 from __future__ import annotations
 

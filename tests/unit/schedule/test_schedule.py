@@ -1,4 +1,4 @@
-"""What is sent, and when."""
+"""Tests what is sent, and when."""
 
 from __future__ import annotations
 
