@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -14,19 +15,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, get_args
+from typing import TYPE_CHECKING, get_args
 
 from . import __version__
+from .commands import about, running
+from .commands.parser import Command, Parser, add_nothing
 from .errors import Exit, InputError, PodwireError, UsageError, printable
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
 from .objects.proxymodes import ProxyMode
-from .report.output import Attempts, prepare_streams, say
+from .report.output import COLOR, Attempts, prepare_streams, say
 
 if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
     from .cluster.scenario import Scenario  # at run time they would cost every --help
     from .objects.config import Inventory
     from .verdicts.modes import Comparison
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             # ones takes a fifth less, and the default topology 8 % less of the processor (1.75 s, not 1.89)
             gc.disable()
         args = _parse(words)
+        if color := getattr(args, "color", None):
+            os.environ.update(COLOR[color])
         code: int = args.function(args)
         return code
     except PodwireError as error:
@@ -98,53 +101,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 # --- arguments --------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002 - --help and --version
-        say(message)
-
-
-def _parse(words: list[str]) -> argparse.Namespace:
-    commands = {
-        "run": (
-            "build the network, send every flow, print the verdicts (the default command)",
-            _add_run,
-            _run,
+def _commands() -> dict[str, Command]:
+    """Returns the commands, in the order of ``--help``."""
+    return {
+        "run": Command(
+            "build the network, send every flow, print the verdicts (the default command)", _add_run, _run
         ),
-        "plan": (
-            (
-                "print a bash script that builds the same network with ip, bridge, sysctl, "
-                "iptables-restore and nft"
-            ),
+        "plan": Command(
+            "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and "
+            "nft",
             _add_plan,
             _plan,
         ),
-        "diff": (
+        "diff": Command(
             "run the same flows in several modes of kube-proxy and say what changes for each Service",
             _add_diff,
             _diff,
         ),
-        "list": ("the topologies that come with podwire, each with its question", _add_nothing, _list),
-        "doctor": (
-            "which modes of kube-proxy run here, and what this machine lacks for the others",
-            _add_doctor,
-            _doctor,
+        "list": Command(
+            "the topologies that come with podwire, each with its question", add_nothing, about.list_
         ),
-        "ps": ("running clusters", _add_nothing, _ps),
-        "exec": ("run a command in a Pod, node or client of a running cluster", _add_exec, _exec),
-        "shell": ("a shell in a Pod, node or client of a running cluster", _add_shell, _shell),
+        "doctor": Command(
+            "which modes of kube-proxy run here, and what this machine lacks for the others",
+            about.add_doctor,
+            about.doctor,
+        ),
+        "ps": Command("running clusters and their Pods", running.add_ps, running.ps),
+        "exec": Command(
+            "run a command in a Pod, node or client of a running cluster", running.add_exec, running.exec_
+        ),
+        "shell": Command(
+            "a shell in a Pod, node or client of a running cluster", running.add_shell, running.shell
+        ),
+        "version": Command("print the release of podwire", add_nothing, about.version),
     }
-    parser = _Parser(
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    commands = _commands()
+    if words[:1] == ["help"]:  # as kubectl and git have it
+        words = [*(word for word in words[1:2] if word in commands), "--help"]
+    parser = Parser(
         prog="podwire",
         description="A packet-level emulator of the Kubernetes network.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"podwire {__version__}")
-    sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    parsers: dict[str, _Parser] = {}
+    sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    parsers: dict[str, Parser] = {}
     for name, (text, add, function) in commands.items():
         command = parsers[name] = sub.add_parser(
             name,
@@ -164,10 +169,6 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if rest:
         parsers[words[0]].error(f"unrecognized arguments: {' '.join(rest)}")
     return args
-
-
-def _add_nothing(_: argparse.ArgumentParser) -> None:
-    pass
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +203,21 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         "-R", "--recursive", action="store_true", help="read the directories below a directory as well"
     )
     parser.add_argument(
+        "-n",
+        "--namespace",
+        type=_namespace,
+        default="",
+        metavar="NAMESPACE",
+        help="the namespace of objects that name none, as kubectl apply -n has it (default: default)",
+    )
+    parser.add_argument(
+        "-l",
+        "--selector",
+        default="",
+        metavar="SELECTOR",
+        help="read only objects with these labels: app=web,tier!=cache (Nodes and FlowChecks always)",
+    )
+    parser.add_argument(
         "--seed",
         type=_seed,
         default=0,
@@ -220,6 +236,12 @@ def _file(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("names no file")
     return Path(text)
+
+
+def _namespace(text: str) -> str:
+    if text and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace")
+    return text
 
 
 def _seed(text: str) -> int:
@@ -254,8 +276,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
     )
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing where everything is as expected"
+    )
+    _add_looks(parser)
     _add_commands(parser)
     _add_tools(parser)
+
+
+def _add_looks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--color",
+        choices=tuple(COLOR),
+        help="colours (default: auto: on a terminal, as NO_COLOR and FORCE_COLOR have it)",
+    )
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -313,39 +347,11 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
         default="table",
         help="what to print (default: table; markdown: every flow)",
     )
+    _add_looks(parser)
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
     _add_commands(parser)
     _add_tools(parser)
-
-
-def _add_exec(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="a Pod (name or namespace/name), node or external client"
-    )
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments"
-    )
-    _add_choice(parser)
-
-
-def _add_choice(parser: argparse.ArgumentParser, default: str = "") -> None:
-    parser.add_argument(
-        "--cluster", default=default, metavar="NAME|PID", help="which cluster, when several are running"
-    )
-
-
-def _add_shell(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="a Pod (name or namespace/name), node or external client"
-    )
-    _add_choice(parser)
-
-
-def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="everything that was tried, each lack with its remedy"
-    )
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -364,6 +370,7 @@ def _run(args: argparse.Namespace) -> int:
             source=_source(args),
             all_pairs=args.all_pairs,
             keep=args.keep,
+            quiet=args.quiet,
             iptables=args.iptables or "",
             verbose=args.verbose,
         ),
@@ -379,8 +386,17 @@ def _play(args: argparse.Namespace, *, run: bool = False) -> Scenario:
 def _load(args: argparse.Namespace) -> Inventory:
     from .controllers.settle import every_problem
     from .load.load import ReadingError, load
+    from .load.selection import Selection
+    from .objects.selectors import parse_selector
     from .run.kustomize import build
 
+    try:
+        selector = parse_selector(args.selector) if args.selector else None
+    except ValueError as error:
+        raise UsageError(
+            f"-l {args.selector}: {str(error)!r} is no selector "
+            "(as in app=web, app!=web, app in (web,api), app, !app)"
+        ) from None
     try:
         given = [*args.targets, *args.filename]
         return load(
@@ -390,6 +406,7 @@ def _load(args: argparse.Namespace) -> Inventory:
             recursive=args.recursive,
             kustomizations=args.kustomize,
             build=build,
+            selection=Selection(namespace=args.namespace, selector=selector, labels=args.selector),
         )
     except ReadingError as error:
         raise InputError(every_problem(error)) from None
@@ -488,89 +505,3 @@ def _plan(args: argparse.Namespace) -> int:
     ]
     say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
     return Exit.OK
-
-
-def _list(_: argparse.Namespace) -> int:
-    from .load.targets import describe_topologies
-
-    rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
-    if not rows:
-        raise UsageError(
-            f"there are no topologies in {TOPOLOGIES}: the installation is not whole; install podwire again"
-        )
-    width = max(len(name) for name, _ in rows)
-    for name, question in rows:
-        say(f"{name:{width}}  {question}\n")
-    return Exit.OK
-
-
-def _doctor(args: argparse.Namespace) -> int:
-    import shutil
-
-    from .run.doctor import examine, render
-
-    findings = examine()
-    width = shutil.get_terminal_size((132, 24)).columns
-    say(f"{render(findings, every=args.verbose, width=width)}\n")
-    return Exit.OK if all(f.ok or not f.required for f in findings) else Exit.MACHINE_LACKS
-
-
-def _ps(_: argparse.Namespace) -> int:
-    from .report.layout import lay_out
-    from .run.clusters import find_running
-
-    running = find_running()
-    if not running:
-        say("No cluster is running (podwire TARGET --keep starts one that stays).\n")
-        return Exit.OK
-    headers = ["PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"]
-    rows = [
-        [
-            str(r.pid),
-            *(
-                "?" if value in ("", None) else str(value)
-                for value in (r.topology, r.nodes, r.pods, r.services, r.started)
-            ),
-        ]
-        for r in running
-    ]
-    if any(r.note for r in running):
-        headers.append("NOTE")
-        rows = [[*row, r.note] for row, r in zip(rows, running, strict=True)]
-    say(lay_out(headers, rows) + "\n")
-    return Exit.OK
-
-
-def _cut(words: list[str]) -> tuple[list[str], list[str]]:
-    """Returns the options before "--", and the command after it. Without it, all is the command."""
-    if not words or not words[0].startswith("-"):
-        return [], words
-    cut = words.index("--") if "--" in words else len(words)
-    return words[:cut], words[cut + 1 :]
-
-
-def _exec_options() -> _Parser:
-    parser = _Parser(prog="podwire exec", usage=argparse.SUPPRESS, add_help=False)
-    _add_choice(parser, default=argparse.SUPPRESS)
-    return parser
-
-
-def _exec(args: argparse.Namespace) -> int:
-    options, command = _cut(args.command)
-    if options:  # behind NAME, where kubectl takes them too
-        args = _exec_options().parse_args(options, args)
-    if not command:
-        raise UsageError("exec needs a command: podwire exec NAME -- COMMAND …")
-    return _enter(args, command)
-
-
-def _shell(args: argparse.Namespace) -> int:
-    return _enter(args, [os.environ.get("SHELL") or "/bin/sh"])
-
-
-def _enter(args: argparse.Namespace, command: list[str]) -> int:
-    from .run.clusters import choose
-    from .run.entering import execute
-
-    running, netns = choose(args.name, args.cluster)
-    return execute(running.init, netns, command)

@@ -66,6 +66,7 @@ from .schema import (
     LeftOut,
     identify,
 )
+from .selection import EVERYTHING, Selection, left_out_by_labels
 from .targets import (
     MANIFEST_SUFFIXES,
     STDIN,
@@ -95,15 +96,17 @@ def load(
     recursive: bool = False,
     kustomizations: Sequence[str] = (),
     build: Callable[[Path], str] | None = None,
+    selection: Selection = EVERYTHING,
 ) -> Inventory:
     """Returns everything that ``targets`` hold, as one cluster.
 
     A target is the name of a topology in the directory ``topologies`` (``NAME.py``, ``NAME.yaml`` or
     ``NAME/``), the path of a ``.py``, ``.yaml``, ``.yml`` or ``.json`` file, a directory of manifests
     (``recursive``: of those below it as well), or ``-`` for ``stdin``. ``kustomizations`` are directories to
-    be built by ``build``, and so is a target that is a kustomization. Raises InputError with every problem.
+    be built by ``build``, and so is a target that is a kustomization. ``selection``: the namespace of objects
+    that name none, and which objects are read. Raises InputError with every problem.
     """
-    gathering = _Gathering()
+    gathering = _Gathering(selection)
     for target in targets:
         with gathering.target("stdin" if target == STDIN else target):
             if target == STDIN:
@@ -178,10 +181,13 @@ class _Place:
 class _Gathering:
     """Collects objects, problems and notices while targets are read."""
 
-    def __init__(self, *, whole: bool = True) -> None:
+    def __init__(self, selection: Selection, *, whole: bool = True) -> None:
         """Starts empty. ``whole`` false: for what one step of a FlowCheck applies, which has neither a shape
         nor a configuration.
         """
+        self._selection = selection
+        self._passed_over: Counter[str] = Counter()  # objects without the labels that are asked for
+        self._taken = 0  # those with them, and all that no labels are asked of
         self._whole = whole
         self._problems: list[Problem] = []
         self._documents = 0
@@ -248,6 +254,10 @@ class _Gathering:
     def inventory(self, name: str) -> Inventory:
         """Returns everything that was read. Raises ReadingError if there was any problem."""
         self._read_old_pools()
+        if self._passed_over and not self._taken:
+            counted = ", ".join(f"{count} {kind}" for kind, count in self._passed_over.most_common())
+            what = f"leaves out everything that podwire reads: {counted}"
+            self.problem(Problem(f"-l {self._selection.labels}", what))
         if self._problems:
             raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
         return self._sound(name)
@@ -261,6 +271,8 @@ class _Gathering:
             for first, count in self._remarks.values()
         ]
         notices += [*self._skips, *fold(tuple(self._slips.values()))]
+        if said := left_out_by_labels(self._selection.labels, self._passed_over.most_common()):
+            notices.append(said)
         if self._left_out["CronJob"]:
             notices.append(
                 "a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)"
@@ -418,8 +430,7 @@ class _Gathering:
                 for one in address_pool_objects(value):
                     self._document(one, place)
                 return
-            self._left_out[cut(found.name)] += 1
-            self._uninterpreted(value, place, kind, api_version)
+            self._leave_out(found.name, value, place, kind, api_version)
         elif found.name == "ConfigMap":
             self._config_map(value, place)
         elif found.apiVersion == KIND_CLUSTER:
@@ -477,8 +488,17 @@ class _Gathering:
                 if isinstance(document, dict):
                     self._old_pools.append((document, texts_of(value)[0], inside))
         else:
-            self._left_out["ConfigMap"] += 1
-            self._uninterpreted(value, place)
+            self._leave_out("ConfigMap", value, place)
+
+    def _leave_out(
+        self, name: str, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
+    ) -> None:
+        """Counts an object whose kind has no meaning here, and keeps it as it is."""
+        if not self._selection.takes(None, value):
+            self._passed_over[cut(name)] += 1
+            return
+        self._left_out[cut(name)] += 1
+        self._uninterpreted(value, place, kind, api_version)
 
     def _uninterpreted(
         self, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
@@ -486,6 +506,9 @@ class _Gathering:
         """Keeps an object whose kind has no meaning here, if it has an identity."""
         implied = {"apiVersion": api_version, "kind": kind}
         value = {**value, **{key: said for key, said in implied.items() if value.get(key) is None}}
+        value, elsewhere = self._selection.place(None, value)
+        if elsewhere:
+            self.problem(place.problem(elsewhere))
         self._problems += [place.problem(fault) for fault in validate_unread(value)]
         admission = admit_uninterpreted(value)
         if not admission.faults:
@@ -514,6 +537,13 @@ class _Gathering:
             hint = "a step applies objects of Kubernetes' own"
             self.problem(place.problem(Fault(("kind",), f"{kind.name} cannot be applied in a step", hint)))
             return
+        if not self._selection.takes(kind, value):
+            self._passed_over[kind.name] += 1
+            return
+        self._taken += not kind.exact and kind.name != "Node"
+        value, elsewhere = self._selection.place(kind, value)
+        if elsewhere:
+            self.problem(place.problem(elsewhere))
         applied = (
             tuple(self._applied(manifests, at) for manifests, at in _applies(value, place))
             if kind.name == "FlowCheck"
@@ -555,7 +585,7 @@ class _Gathering:
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """Returns the objects of the ``manifests`` of a FlowCheck's step, which stand at ``place``."""
-        inner = _Gathering(whole=False)
+        inner = _Gathering(replace(self._selection, selector=None, labels=""), whole=False)
         for i, manifest in enumerate(manifests):
             inner._document(manifest, place.inside(i))
         self._left_out.update(inner._left_out)

@@ -7,10 +7,17 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import UsageError
+
+# --color as the environment has it: https://no-color.org, https://force-color.org
+COLOR: Mapping[str, Mapping[str, str]] = {
+    "auto": {},
+    "always": {"NO_COLOR": "", "FORCE_COLOR": "1"},
+    "never": {"NO_COLOR": "1", "FORCE_COLOR": ""},
+}
 
 
 def prepare_streams() -> None:

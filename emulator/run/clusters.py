@@ -1,4 +1,5 @@
-"""Finds running clusters, and the user's names for the network namespaces in them.
+"""Finds running clusters, and the user's names for the network namespaces in them
+(:mod:`emulator.run.naming`).
 
 A running sandbox listens on an abstract Unix socket ``podwire/<uid>/<pid>/<random>`` of the host's network
 namespace, and describes itself to processes of its own uid (:mod:`emulator.kernel.sandbox`).
@@ -11,14 +12,16 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import UsageError, printable
 from ..kernel.sandbox import ADDRESS_PREFIX
+from ..net import Address
+from .naming import Member, resolve
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -29,8 +32,9 @@ class Running:
 
     ``init`` is the pid of its PID 1 here. ``names`` maps a user's name for a Pod, node or client to its
     network namespace. ``nodes``, ``pods`` and ``services`` are counts. ``stays``: it was started with
-    ``--keep``. A cluster of another ``release`` may lack some of them: then they are 0, empty and None, and
-    ``stays`` is true. All text is printable.
+    ``--keep``. ``members`` are its Pods; ``addresses`` maps each address to its name in captures. A cluster
+    of another ``release`` may lack some of them: then they are 0, empty and None, and ``stays`` is true. All
+    text is printable.
     """
 
     pid: int
@@ -43,6 +47,8 @@ class Running:
     names: Mapping[str, str]
     release: str
     stays: bool = True
+    members: tuple[Member, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def note(self) -> str:
@@ -88,7 +94,37 @@ def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
         else {},
         release=_text(info.get("release")),
         stays=info.get("stays") is not False,
+        members=tuple(_members(info.get("members"))),
+        addresses={ip: printable(name) for ip, name in _pairs(info.get("addresses")) if _is_address(ip)},
     )
+
+
+def _members(values: object) -> Iterator[Member]:
+    """Yields the Pods that are announced well."""
+    for value in values if isinstance(values, list) else ():
+        if isinstance(value, dict) and isinstance(value.get("name"), str):
+            addresses = value.get("addresses")
+            yield Member(
+                name=_text(value["name"]),
+                node=_text(value.get("node")),
+                addresses=tuple(map(_text, addresses)) if isinstance(addresses, list) else (),
+                controller=_text(value.get("controller")),
+                ready=value.get("ready") is not False,
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _pairs(values: object) -> Iterator[tuple[str, str]]:
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(key, str) and isinstance(value, str):
+            yield key, value
 
 
 def _text(value: object) -> str:
@@ -137,8 +173,18 @@ def _ask(address: str) -> dict[str, Any] | None:
     return info if isinstance(info, dict) else None
 
 
-def choose(name: str, cluster: str) -> tuple[Running, str]:
-    """Returns the running cluster to enter, and the network namespace of ``name`` there.
+def choose(name: str, cluster: str, namespace: str = "") -> tuple[Running, str]:
+    """Returns the running cluster to enter, and the network namespace of ``name`` there: a Pod, node or
+    client, or ``deploy/web`` as kubectl has it. ``namespace`` is that of the Pod (``-n``).
+
+    Raises UsageError with the running clusters, or with the names that come near.
+    """
+    chosen = choose_cluster(cluster)
+    return chosen, chosen.names[resolve(name, chosen.names, chosen.members, chosen.topology, namespace)]
+
+
+def choose_cluster(cluster: str) -> Running:
+    """Returns the running cluster that is meant.
 
     ``cluster`` is its topology's name or its pid. Among several with one name, those that stay up count. If
     it is "", the only cluster that stays up is taken: one that ends by itself would end the command with it,
@@ -157,17 +203,7 @@ def choose(name: str, cluster: str) -> tuple[Running, str]:
     (chosen,) = staying
     if not chosen.init or not chosen.names:
         raise UsageError(f"cluster {chosen} is of {chosen.note}: enter it with that one")
-    if name not in chosen.names:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, chosen.names, n=3)
-        known = ", ".join(near or sorted(n for n in chosen.names if "/" not in n))
-        raise UsageError(
-            f"no Pod, node or client {name!r} in {chosen.topology}: "
-            + ("did you mean " if near else "there are ")
-            + known
-        )
-    return chosen, chosen.names[name]
+    return chosen
 
 
 def _nothing_to_enter(cluster: str, running: Sequence[Running]) -> str:

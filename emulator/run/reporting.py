@@ -180,9 +180,13 @@ class Delivery:
         json: Path | None,
         xml: Path | None,
         directory: Path | None,
+        *,
+        quiet: bool = False,
     ) -> None:
         """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
-        place of the evidence (None: nowhere)."""
+        place of the evidence (None: nowhere). ``quiet``: no table where everything is as expected.
+        """
+        self._quiet = quiet and output in ("table", "wide")
         self._pods, self._output, self._directory = pods, output, directory
         self._attempt = Attempts()
         self._json, self._xml = self._provable(json), self._provable(xml)
@@ -199,6 +203,7 @@ class Delivery:
         """Writes the files and prints the table, before evidence is written."""
         self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
+        self._quiet &= report.ok
         if self._output in ("table", "wide"):
             self._say(self._table(report))
             if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -244,4 +249,5 @@ class Delivery:
         )
 
     def _say(self, text: str) -> None:
-        self._attempt(lambda: say(text))
+        if not self._quiet:
+            self._attempt(lambda: say(text))

@@ -20,15 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from .. import __version__
 from ..cluster.scenario import Scenario
-from ..cluster.state import (
-    BALANCER,
-    ROUTER,
-    SWITCH,
-    ClusterState,
-    pod_netns,
-)
+from ..cluster.state import ClusterState
 from ..errors import Exit, UsageError
 from ..kernel import sandbox
 from ..kernel.counters import read_settings
@@ -49,6 +42,7 @@ from ..schedule.schedule import (
     require_flows,
 )
 from ..traffic.send import Prober
+from .announcement import announcement, machines
 from .clock import Clock
 from .examine import RunResults, examine
 from .live import Live
@@ -80,6 +74,7 @@ class Options:
     source: str = ""
     all_pairs: bool = False
     keep: bool = False
+    quiet: bool = False
     iptables: str = ""
     verbose: int = 0
 
@@ -92,7 +87,14 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
         if not options.keep:
             require_flows(scenario, flows)
         run = prepare(scenario, flows, promise, options, clock)
-    delivery = Delivery(name_pods(run.schedule), options.output, options.json, options.junit, run.directory)
+    delivery = Delivery(
+        name_pods(run.schedule),
+        options.output,
+        options.json,
+        options.junit,
+        run.directory,
+        quiet=options.quiet,
+    )
     return sandbox.run(
         lambda channel: run_inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
     )
@@ -173,7 +175,7 @@ def run_inside(
     started = datetime.now(timezone.utc)
     with bring_up(channel, run, started) as live:
         with live.listening():
-            announce = partial(_announcement, started=started, stays=run.options.keep)
+            announce = partial(announcement, started=started, stays=run.options.keep)
             found = send_flows(
                 run.schedule, live, lambda state: channel.announce(announce(state)), run.evidence
             )
@@ -193,7 +195,7 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
     # a moment holds up to millions of frames: looking for cycles among them costs more than they could free
     gc.disable()
     gc.freeze()
-    channel.announce(_announcement(schedule.state, started, run.options.keep))
+    channel.announce(announcement(schedule.state, started, run.options.keep))
     with run.clock.phase("build"):
         require(backend_of(schedule.state))
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
@@ -282,7 +284,7 @@ def _size(schedule: Schedule) -> Size:
     """Returns the parts of the run that take descriptors."""
     states = [moment.state for moment in schedule.moments]
     namespaces = (
-        sum(1 for _ in _machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods)
+        sum(1 for _ in machines(state)) + sum(not pod.spec.hostNetwork for pod in state.pods)
         for state in states
     )
     proxies = (
@@ -298,35 +300,6 @@ def _size(schedule: Schedule) -> Size:
         proxies=max(proxies),
         connections=len({(flow.check, flow.connection) for flow in schedule.flows if flow.connection}),
     )
-
-
-def _machines(state: ClusterState) -> Iterator[str]:
-    """Yields the namespaces that are no Pod's."""
-    yield from (SWITCH, ROUTER)
-    yield from (BALANCER,) if state.balancerIP else ()
-    yield from (*state.node, *state.client)
-
-
-def _announcement(state: ClusterState, started: datetime, stays: bool) -> dict[str, object]:
-    """Returns the announcement of a run for ``podwire ps`` and ``exec``. ``stays``: it stays up after its
-    verdicts.
-    """
-    names = {netns: netns for netns in _machines(state)}
-    once: dict[str, str] = {}
-    for pod in state.pods:
-        names[pod.key] = pod_netns(pod)
-        once[pod.name] = "" if pod.name in once else pod_netns(pod)
-    names = {name: netns for name, netns in once.items() if netns} | names
-    return {
-        "release": __version__,
-        "topology": state.name,
-        "started": started.isoformat(timespec="seconds"),
-        "nodes": len(state.nodes),
-        "pods": len(state.pods),
-        "services": len(state.services),
-        "stays": stays,
-        "names": names,
-    }
 
 
 def _stay_up(state: ClusterState) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.objects.kinds import LabelSelector, LabelSelectorRequirement
-from emulator.objects.selectors import matches, matches_labels
+from emulator.objects.selectors import matches, matches_labels, parse_selector
 
 LABELS = {"app": "web", "tier": "front"}
 
@@ -44,3 +44,34 @@ def test_match_expressions(key: str, operator: str, values: tuple[str, ...], exp
     requirement = LabelSelectorRequirement(key=key, operator=operator, values=values)  # type: ignore[arg-type]  # a row of the table
     assert matches(LabelSelector(matchExpressions=(requirement,)), LABELS) is expected
     assert not matches(LabelSelector(matchLabels={"app": "other"}, matchExpressions=(requirement,)), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("app=web", True),
+        ("app==web,tier=front", True),
+        ("app = api", False),
+        ("app!=api", True),
+        ("zone!=a", True),
+        ("app in (api, web),tier", True),
+        ("app in (api,db)", False),
+        ("app notin (api, db)", True),
+        ("zone notin (a)", True),
+        ("!zone", True),
+        ("!app", False),
+        ("zone", False),
+        ("app.kubernetes.io/name=web", False),
+        ("in=x", False),
+    ],
+)
+def test_a_selector_is_spelled_as_kubectl_takes_it(text: str, expected: bool) -> None:
+    assert matches(parse_selector(text), LABELS) is expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "=", "app=web,", "app in web", "app in (a", "app in ()", "a b", "-a=b", "a=b c"]
+)
+def test_a_selector_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the part is the message
+        parse_selector(text)
