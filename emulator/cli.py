@@ -118,6 +118,11 @@ def _commands() -> dict[str, Command]:
             _add_diff,
             _diff,
         ),
+        "graph": Command(
+            "print a picture of the networks with their machines, links, addresses and Services",
+            _add_graph,
+            _graph,
+        ),
         "list": Command(
             "the topologies that come with podwire, each with its question", add_nothing, about.list_
         ),
@@ -256,6 +261,17 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         "--origins",
         action="store_true",
         help="print kube-proxy's rules instead, each with the object and the field that caused it",
+    )
+
+
+def _add_graph(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("mermaid", "dot", "svg"),
+        default="mermaid",
+        help="what to print (default: mermaid, which GitHub draws; svg: drawn by Graphviz' dot)",
     )
 
 
@@ -504,4 +520,15 @@ def _plan(args: argparse.Namespace) -> int:
         (step.name, plan_script_change(old.state, step.state)) for old, step in pairwise(scenario.moments)
     ]
     say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
+    return Exit.OK
+
+
+def _graph(args: argparse.Namespace) -> int:
+    from .controllers.settle import play
+    from .run.graph import render_graph
+
+    state = play(_load(args), seed=args.seed).state
+    for notice in state.notices:
+        print(f"podwire: {notice}", file=sys.stderr)
+    say(render_graph(state, args.output))
     return Exit.OK

@@ -36,7 +36,7 @@ def plan_cluster(state: ClusterState, meetings: Meetings = (), proxy: ProxyPlann
     """
     rules = (proxy or ProxyPlanner()).rules(state)
     return _in_order(
-        state, (*_plan_networks(state), *plan_meetings(state, meetings), *plan_rules(state, rules))
+        state, (*plan_networks(state), *plan_meetings(state, meetings), *plan_rules(state, rules))
     )
 
 
@@ -57,8 +57,7 @@ def plan_change(
     if set(were) == set(are) and _have_one_network(old, new):
         return _plan_change(old, new, (), (), proxy or ProxyPlanner())
     before, after = (
-        chain(_plan_networks(state), plan_meetings(state, pairs))
-        for state, pairs in ((old, were), (new, are))
+        chain(plan_networks(state), plan_meetings(state, pairs)) for state, pairs in ((old, were), (new, are))
     )
     return _plan_change(old, new, before, after, proxy or ProxyPlanner())
 
@@ -79,7 +78,8 @@ def _wiring(pod: Pod) -> tuple[object, ...]:
     return pod.key, pod.spec.nodeName, pod.spec.hostNetwork, pod.status.podIPs
 
 
-def _plan_networks(state: ClusterState) -> Iterator[Operation]:
+def plan_networks(state: ClusterState) -> Iterator[Operation]:
+    """Yields the operations of the host network and the Pod network: machines, links, addresses, routes."""
     yield from plan_hostnet(state)
     yield from plan_balancer(state)
     yield from plan_podnet(state)
@@ -147,7 +147,7 @@ def plan_script(state: ClusterState) -> Plan:
 
 def plan_script_change(old: ClusterState, new: ClusterState) -> Plan:
     """Returns :func:`plan_change` for a script."""
-    before, after = (chain(_plan_networks(state), plan_speakers(state)) for state in (old, new))
+    before, after = (chain(plan_networks(state), plan_speakers(state)) for state in (old, new))
     return _plan_change(old, new, before, after, ProxyPlanner())
 
 

@@ -44,7 +44,7 @@ def test_states_with_one_network_plan_the_same_network(name: str) -> None:
     states.append(replace(states[0], pods=tuple(map(unready, states[0].pods))))
     for old, new in permutations(states, 2):
         if planner._have_one_network(old, new):
-            assert [*planner._plan_networks(old)] == [*planner._plan_networks(new)]
+            assert [*planner.plan_networks(old)] == [*planner.plan_networks(new)]
             assert all(podnet_rules(old, node) == podnet_rules(new, node) for node in new.node)
     assert planner._have_one_network(states[0], states[-1]) is not bool(states[0].balancerIP)
 
@@ -89,5 +89,5 @@ def test_a_change_of_readiness_plans_rules_alone() -> None:
     assert {(type(op), op.netns) for op in change.operations} == {
         (ChangeRules, node.name) for node in new.nodes
     }
-    before, after = (chain(planner._plan_networks(state)) for state in (old, new))
+    before, after = (chain(planner.plan_networks(state)) for state in (old, new))
     assert planner._plan_change(old, new, before, after, ProxyPlanner()) == change
