@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..errors import Exit, UsageError
 from ..report.output import say
@@ -76,6 +78,9 @@ def _add_terminal(parser: argparse.ArgumentParser, default: object = False) -> N
         default=default,
         help="as kubectl has it: the command gets this standard input, with or without -i",
     )
+    parser.add_argument(
+        "-t", "--tty", action="store_true", default=default, help="give the command a terminal of its own"
+    )
 
 
 def add_exec(parser: argparse.ArgumentParser) -> None:
@@ -118,13 +123,39 @@ def exec_(args: argparse.Namespace) -> int:
 
 
 def shell(args: argparse.Namespace) -> int:
-    """Runs the user's shell in a Pod, node or client of a running cluster."""
-    return _enter(args, [os.environ.get("SHELL") or "/bin/sh"])
+    """Runs the user's shell in a Pod, node or client of a running cluster, with a prompt that names both."""
+    return _enter(args, [])
 
 
 def _enter(args: argparse.Namespace, command: list[str]) -> int:
+    """Runs ``command``, or the user's shell if it is empty, in the place that is named."""
     from ..run.clusters import choose
-    from ..run.entering import execute
+    from ..run.entering import Setting, execute
+    from ..run.shells import host_name, prompt, start_shell
 
-    running, netns = choose(args.name, args.cluster, args.namespace)
-    return execute(running.init, netns, command)
+    with _nothing_typed_ahead():
+        running, netns = choose(args.name, args.cluster, args.namespace)
+        host = host_name(netns)
+        if command:
+            return execute(running.init, netns, command, Setting(host, terminal=args.tty))
+        text = prompt(host, running.topology)
+        start = start_shell(os.environ.get("SHELL") or "/bin/sh", text, os.environ)
+        setting = Setting(host, os.isatty(0), start.environment, start.files)
+        return execute(running.init, netns, start.argv, setting)
+
+
+@contextmanager
+def _nothing_typed_ahead() -> Iterator[None]:
+    """Drops what was typed or pasted ahead where nothing was entered: it was meant for the Pod, and would run
+    on this machine.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if not os.isatty(0):
+            raise
+        import platform
+        import termios
+
+        termios.tcflush(0, termios.TCIFLUSH)
+        raise UsageError(f"{error}. Nothing was entered: this is still {platform.node()}") from None

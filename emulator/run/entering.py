@@ -23,14 +23,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UsageError, printable
 from ..kernel import linux
 from ..kernel.signals import Interrupted, heeded, waking
+from .shells import DIRECTORY
+from .terminal import Terminal
 
 GRACE = 1.0  # seconds that a command has to end after SIGTERM
 _TERMINAL = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
@@ -40,12 +44,26 @@ _KILLED = 128 + signal.SIGKILL
 _GO = b"\0"  # tells the subreaper that its first parent has been reaped; no signal has this number
 
 
-def execute(init: int, netns: str, command: Sequence[str]) -> int:
-    """Runs ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Holds what a command finds: its host name, a terminal of its own if ``terminal``, what is added to its
+    environment, and files in ``shells.DIRECTORY``.
+    """
+
+    hostname: str
+    terminal: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def execute(init: int, netns: str, command: Sequence[str], setting: Setting) -> int:
+    """Runs ``command`` in the network namespace ``netns`` of the sandbox whose PID 1 is ``init``, with UTS
+    and mount namespaces of its own.
 
     Returns its exit code (127: no such command, 128 + n: signal n). SIGTERM and SIGHUP are passed on,
     processes that have not ended ``GRACE`` seconds later are killed, and Interrupted is raised.
     """
+    terminal = Terminal() if setting.terminal else None
     try:
         _join(init, netns)
     except OSError as error:
@@ -60,12 +78,13 @@ def execute(init: int, netns: str, command: Sequence[str]) -> int:
     with ours, _keeping_terminal():
         child = os.fork()  # the PID namespace is entered by children only
         if child == 0:
-            _leave_to_init(ours, theirs, command, ignored)
+            _leave_to_init(ours, theirs, partial(_become, command, setting, terminal, ignored))
         theirs.close()
         os.waitpid(child, 0)
         with suppress(OSError):  # the cluster has ended meanwhile: _await reports it
             ours.send(_GO)
-        return _await(ours, mask)
+        with terminal.attached() if terminal else nullcontext():
+            return _await(ours, mask, terminal)
 
 
 def _join(init: int, netns: str) -> None:
@@ -109,20 +128,28 @@ def _keeping_terminal() -> Iterator[None]:
                 os.tcsetpgrp(fd, os.getpgrp())
 
 
-def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
+def _await(subreaper: socket.socket, mask: Collection[int], terminal: Terminal | None) -> int:
     """Waits for the command's exit code and returns it. ``mask``: the signals blocked meanwhile."""
     asked, deadline = 0, 0.0
-    with waking(heeded() & set(_RELAYED), mask) as wake:
-        poll = select.poll()
-        for fd in (subreaper.fileno(), wake):
-            poll.register(fd, select.POLLIN)
+    resized = {signal.SIGWINCH} if terminal else set()
+    with waking(heeded() & set(_RELAYED) | resized, mask) as wake:
         while not asked or time.monotonic() < deadline:
+            poll = select.poll()
+            for fd in (subreaper.fileno(), wake):
+                poll.register(fd, select.POLLIN)
+            for fd, events in (terminal.wanted() if terminal else {}).items():
+                poll.register(fd, events)
             ready = {fd for fd, _ in poll.poll(100 if asked else None)}
+            if terminal:
+                terminal.relay(ready)
             if wake in ready:
-                numbers = os.read(wake, 64)
-                asked, deadline = asked or numbers[0], deadline or time.monotonic() + 3 * GRACE
-                with suppress(OSError):
-                    subreaper.send(numbers)
+                numbers = bytes(number for number in os.read(wake, 64) if number in _RELAYED)
+                if terminal:
+                    terminal.resize()
+                if numbers:
+                    asked, deadline = asked or numbers[0], deadline or time.monotonic() + 3 * GRACE
+                    with suppress(OSError):
+                        subreaper.send(numbers)
             if subreaper.fileno() in ready:
                 answer = subreaper.recv(1)
                 if asked:
@@ -138,19 +165,19 @@ def _await(subreaper: socket.socket, mask: Collection[int]) -> int:
 
 
 def _leave_to_init(
-    caller: socket.socket, subreaper: socket.socket, command: Sequence[str], ignored: Sequence[int]
+    caller: socket.socket, subreaper: socket.socket, become: Callable[[int], NoReturn]
 ) -> NoReturn:
     """Starts the subreaper and ends, so that PID 1 of the sandbox becomes its parent."""
     try:
         caller.close()
         if os.fork() == 0:
-            _attend(subreaper, command, ignored)
+            _attend(subreaper, become)
     finally:
         os._exit(0)
 
 
-def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int]) -> NoReturn:
-    """Starts ``command`` and tells ``caller`` its exit code.
+def _attend(caller: socket.socket, become: Callable[[int], NoReturn]) -> NoReturn:
+    """Starts the command by ``become``, which gets this pid, and tells ``caller`` its exit code.
 
     The command starts when the caller has reaped the process that started this one. A caller that is killed
     earlier would leave a zombie of the sandbox. Ends the command with all its descendants when the caller
@@ -167,7 +194,7 @@ def _attend(caller: socket.socket, command: Sequence[str], ignored: Sequence[int
             me = os.getpid()
             child = os.fork()
             if child == 0:
-                _become(command, ignored, me)
+                become(me)
             code, asked = _watch(child, caller, wake)
         if asked:
             _kill_all()
@@ -241,13 +268,24 @@ def _descendants() -> list[int]:
     return found
 
 
-def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> NoReturn:
-    """Replaces this process by ``command``, with the signals that podwire was started with."""
+def _become(
+    command: Sequence[str],
+    setting: Setting,
+    terminal: Terminal | None,
+    ignored: Sequence[int],
+    subreaper: int,
+) -> NoReturn:
+    """Replaces this process by ``command`` in its ``setting``, with the signals that podwire was started
+    with.
+    """
     for number in (*_TERMINAL, *_RELAYED, *_BY_PYTHON, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     linux.die_with_parent(signal.SIGKILL)
     if os.getppid() != subreaper:
         os._exit(_KILLED)
+    _arrange(setting)
+    if terminal:
+        terminal.adopt()
     name = printable(command[0])
     if shutil.which(command[0]) is None:
         _complain(f"{name}: not found on this machine (Pods share its file system)")
@@ -257,6 +295,29 @@ def _become(command: Sequence[str], ignored: Sequence[int], subreaper: int) -> N
     except OSError as error:
         _complain(f"{name}: {error.strerror}")
     os._exit(126)
+
+
+def _arrange(setting: Setting) -> None:
+    """Makes UTS and mount namespaces for this process: its host name, the sysfs of its network namespace, and
+    files. The mounts of the sandbox are private, so nothing reaches the host, nor the other processes here.
+
+    A kernel that refuses (a container whose /sys is masked) leaves what there was.
+    """
+    with suppress(OSError):
+        linux.unshare(linux.CLONE_NEWUTS)
+        linux.set_hostname(setting.hostname)
+    try:
+        linux.unshare(linux.CLONE_NEWNS)
+    except OSError:
+        return
+    with suppress(OSError):  # one that is mounted now shows the network namespace of this process
+        linux.mount("sysfs", "/sys", "sysfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    if setting.files:
+        os.makedirs(DIRECTORY, exist_ok=True)
+        linux.mount("podwire", DIRECTORY, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+        for name, text in setting.files.items():
+            Path(DIRECTORY, name).write_text(text)
+    os.environ.update(setting.environment)
 
 
 def _complain(text: str) -> None:

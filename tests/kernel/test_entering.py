@@ -166,7 +166,7 @@ def test_options_stand_before_the_command_on_either_side_of_the_name(cluster: in
     assert (done.returncode, done.stdout, done.stderr) == (0, "--cluster -x\n", "")
 
 
-@pytest.mark.parametrize("words", [["-it", "--", "sh"], ["--cluster", "1"], ["--nosuch", "sh"]])
+@pytest.mark.parametrize("words", [["-x", "--", "sh"], ["--cluster", "1"], ["--nosuch", "sh"]])
 def test_what_is_no_option_of_exec_is_refused(cluster: int, words: list[str]) -> None:
     done = subprocess.run(
         [*PODWIRE, "exec", "worker-1", *words],
@@ -177,6 +177,41 @@ def test_what_is_no_option_of_exec_is_refused(cluster: int, words: list[str]) ->
     )
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
     assert done.stderr.startswith("podwire: ")
+
+
+def test_a_command_has_the_host_name_and_the_links_of_its_place(cluster: int) -> None:
+    """As in a Pod; this machine and the cluster keep theirs."""
+    before = os.uname().nodename
+    look = 'hostname; ls /sys/class/net; mount -t tmpfs x /mnt && echo "mounted"'
+    words = [*PODWIRE, "exec", "--cluster", str(cluster), "echo", "-i", "--", "sh", "-c", look]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.stdout.split() == ["echo", "eth0", "lo", "mounted"], done.stderr
+    assert os.uname().nodename == before
+    mounts = subprocess.run(
+        exec_words(cluster, "cat", "/proc/1/mounts"), capture_output=True, text=True, check=True
+    )
+    assert " /mnt " not in mounts.stdout
+
+
+def test_with_t_a_command_has_a_terminal_of_its_own(cluster: int) -> None:
+    """Where there is none, too: what is piped in ends the input."""
+    words = [*PODWIRE, "exec", "--cluster", str(cluster), "-it", "worker-1", "--"]
+    look = "test -t 0 -a -t 1 && tty && stty size; cat; exit 3"
+    done = subprocess.run(
+        [*words, "sh", "-c", look],
+        input="piped\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 3
+    assert re.fullmatch(r"(?s)(piped\n)?/dev/pts/\d+\n24 80\n.*piped\n", done.stdout), done
+    with terminal(*words, "sh", "-c", "trap 'echo caught; exit 9' INT; tty; sleep 60 & wait") as screen:
+        assert "/dev/pts/" in screen.read(SECONDS, "/dev/pts/")
+        screen.type("\x03")
+        assert "caught" in screen.read(SECONDS, "caught")
+        assert screen.process.wait(SECONDS) == 9
 
 
 def test_a_command_is_found_without_a_path(cluster: int) -> None:
@@ -282,6 +317,18 @@ def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path
             screen.type(f"{typed}\n")
             assert answer in screen.read(SECONDS, answer), before + screen.text
         assert "got typed" in before
+        assert "[worker-1 @ hairpin] # " in before
+
+
+def test_what_is_pasted_behind_a_shell_that_is_refused_does_not_run_on_this_machine(cluster: int) -> None:
+    """The lines were meant for the Pod."""
+    refused = f"{' '.join(PODWIRE)} shell --cluster {cluster} nobody"
+    with terminal("sh", "-c", f"echo up; sleep 0.5; {refused}; read -r word; echo read=$word") as screen:
+        screen.read(SECONDS, "up")
+        screen.type("rm -r /tmp/x\n")
+        assert "this is still " in screen.read(SECONDS, "this is still ")
+        screen.type("typed\n")
+        assert "read=typed" in screen.read(SECONDS, "read=typed")
 
 
 # --- beside a run that ends by itself -----------------------------------------------------------------------
