@@ -285,6 +285,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="what to print (default: table)",
     )
     _add_files(parser)
+    parser.add_argument(
+        "--html", metavar="FILE", type=_file, help="write the report as one HTML page, with pictures, as well"
+    )
     _add_captures(parser, "a directory per topology")
     parser.add_argument(
         "--all-pairs",
@@ -382,6 +385,7 @@ def _run(args: argparse.Namespace) -> int:
             output=args.output,
             json=args.json,
             junit=args.junit,
+            html=args.html,
             captures=args.captures,
             source=_source(args),
             all_pairs=args.all_pairs,

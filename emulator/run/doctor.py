@@ -89,7 +89,17 @@ table ip podwire-test {
 """
 
 # packages that podwire imports (requirements.in), by the names of their modules
-PACKAGES = ("google_crc32c", "h11", "pydantic", "pyroute2", "tabulate", "tqdm", "wcwidth", "yaml")
+PACKAGES = (
+    "google_crc32c",
+    "h11",
+    "jinja2",
+    "pydantic",
+    "pyroute2",
+    "tabulate",
+    "tqdm",
+    "wcwidth",
+    "yaml",
+)
 _LINKS: Sequence[tuple[str, str, bool]] = (
     ("veth", "ip link add pw0 type veth peer name pw1", True),
     ("bridge", "ip link add pw0 type bridge", True),

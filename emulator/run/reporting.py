@@ -26,6 +26,7 @@ from ..report import (
     files,
     github,
     junit,
+    report_html,
     report_json,
     tables,
 )
@@ -166,6 +167,14 @@ def name_pods(schedule: Schedule) -> Mapping[str, str]:
     return {ip: name for moment in reversed(schedule.moments) for ip, name in pod_names(moment.state).items()}
 
 
+def relative_path(directory: Path, file: Path) -> str:
+    """Returns the path of ``directory`` as links of the page ``file`` have it. A page that goes to a pipe or
+    a device will be somewhere else: the current directory, as far as anybody knows.
+    """
+    nowhere = file.is_relative_to("/dev") or file.is_relative_to("/proc")
+    return os.path.relpath(directory, os.curdir if nowhere else file.parent)
+
+
 class Delivery:
     """Prints a report and writes it to the files that were asked for.
 
@@ -181,6 +190,7 @@ class Delivery:
         xml: Path | None,
         directory: Path | None,
         *,
+        html: Path | None = None,
         quiet: bool = False,
     ) -> None:
         """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
@@ -190,6 +200,7 @@ class Delivery:
         self._pods, self._output, self._directory = pods, output, directory
         self._attempt = Attempts()
         self._json, self._xml = self._provable(json), self._provable(xml)
+        self._html = self._provable(html)
         self._delivered: Report | None = None
 
     @property
@@ -203,6 +214,7 @@ class Delivery:
         """Writes the files and prints the table, before evidence is written."""
         self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
+        self._html = self._written(self._html, lambda: self._page(report))
         self._quiet &= report.ok
         if self._output in ("table", "wide"):
             self._say(self._table(report))
@@ -240,6 +252,12 @@ class Delivery:
             files.write_file(self._json, report_json.to_json(report, self._pods).encode())
         if self._xml and self._xml.is_file():
             files.write_file(self._xml, junit.to_junit(report, self._pods))
+        if self._html and self._html.is_file():
+            files.write_file(self._html, self._page(report))
+
+    def _page(self, report: Report) -> bytes:
+        captures = relative_path(self._directory, self._html) if self._directory and self._html else None
+        return report_html.to_html(report, self._pods, captures)
 
     def _table(self, report: Report) -> str:
         color = wants_color(os.environ, sys.stdout.isatty())

@@ -70,6 +70,7 @@ class Options:
     output: str = "table"
     json: Path | None = None
     junit: Path | None = None
+    html: Path | None = None
     captures: Path | None = None
     source: str = ""
     all_pairs: bool = False
@@ -93,6 +94,7 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
         options.json,
         options.junit,
         run.directory,
+        html=options.html,
         quiet=options.quiet,
     )
     return sandbox.run(

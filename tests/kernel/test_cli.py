@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -112,10 +113,17 @@ def test_a_flow_that_is_not_as_expected_fails_with_a_bundle(tmp_path: Path) -> N
         str(tmp_path / "r.json"),
         "--junit",
         str(tmp_path / "r.xml"),
+        "--html",
+        str(tmp_path / "r.html"),
         stdin=FAILING,
     )
     assert done.returncode == 1, done.stderr
     assert "FAIL" in done.stdout
+    page = (tmp_path / "r.html").read_text()
+    assert re.search(r'<span class="verdict fail">FAIL</span> <a href="#flow-\d+">wrong', page)
+    links = {unquote(link) for link in re.findall(r'href="(\./[^"]*)"', page)}
+    assert len(links) > 2
+    assert all((tmp_path / link).is_file() for link in links)
     report = json.loads((tmp_path / "r.json").read_text())
     flow = next(f for f in report["flows"] if f["check"] == "wrong" and not f["control"])
     assert (flow["verdict"], flow["expected"]["outcome"], flow["observed"]["outcome"]) == (

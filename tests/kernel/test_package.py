@@ -86,10 +86,14 @@ def test_everything_that_it_reads_is_inside(installed: Path, tmp_path: Path) -> 
 @pytest.mark.kernel
 @pytest.mark.parametrize("topology", ["", "hairpin"], ids=["the default one", "one in Python"])
 def test_topology_runs(installed: Path, tmp_path: Path, topology: str) -> None:
-    done = run_python(installed, MAIN, *filter(None, [topology]), cwd=tmp_path)
+    done = run_python(installed, MAIN, *filter(None, [topology]), "--html", "report.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^\d+ flows: \d+ PASS; ", done.stdout, re.MULTILINE)
     assert (tmp_path / "captures").is_dir()
+    page = (tmp_path / "report.html").read_text()
+    assert "<svg" in page
+    [all_frames] = re.findall(r'href="(\./[a-z/-]+/all\.pcapng)"', page)
+    assert (tmp_path / all_frames).is_file()
 
 
 @pytest.mark.kernel

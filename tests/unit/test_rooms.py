@@ -87,6 +87,7 @@ print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
             "asyncio",
             "google_crc32c",
             "h11",
+            "jinja2",
             "pydantic",
             "pyroute2",
             "scapy",
