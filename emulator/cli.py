@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from . import __version__
-from .commands import about, running
+from .commands import about, capture, running
 from .commands.parser import Command, Parser, add_nothing
 from .errors import Exit, InputError, PodwireError, UsageError, printable
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
@@ -138,6 +138,11 @@ def _commands() -> dict[str, Command]:
         "shell": Command(
             "a shell in a Pod, node or client of a running cluster", running.add_shell, running.shell
         ),
+        "capture": Command(
+            "frames of a running cluster, as they come: into a pcapng file, or into Wireshark",
+            capture.add_capture,
+            capture.capture,
+        ),
         "version": Command("print the release of podwire", add_nothing, about.version),
     }
 
@@ -171,6 +176,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if not words or (words[0] not in commands and words[0] not in ("-h", "--help", "--version")):
         words = ["run", *words]
     args, rest = parser.parse_known_args(words)
+    if rest and hasattr(args, "rest") and not any(word.startswith("-") for word in rest):
+        args.rest, rest = [*args.rest, *rest], []  # argparse takes positional words at one place only
     if rest:
         parsers[words[0]].error(f"unrecognized arguments: {' '.join(rest)}")
     return args

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from ..kernel import linux
 from ..kernel.limits import is_address_space_limited
-from ..kernel.netns import Namespaces
+from ..kernel.netns import Entered, Namespaces
 from ..kernel.threads import for_each
 from ..model.frames import Captured
 from ..net import IPV4, IPV6
@@ -173,7 +173,7 @@ class Taps:
 
     def open(
         self,
-        namespaces: Namespaces,
+        namespaces: Namespaces | Entered,
         interfaces: Mapping[str, dict[int, str]],
         ports: Mapping[str, Collection[int]],
         slots: Mapping[str, int],
@@ -203,6 +203,10 @@ class Taps:
         for tap in new:
             self._epoll.register(tap.socket, select.EPOLLIN)  # ready at once if frames have come already
             self._by_descriptor[tap.socket.fileno()] = tap
+
+    def fileno(self) -> int:
+        """Returns the descriptor that poll(2) finds readable when frames have come; -1 without a tap."""
+        return self._epoll.fileno() if self._epoll else -1
 
     def drain(self) -> list[Captured]:
         """Returns every frame that has come since the last call."""

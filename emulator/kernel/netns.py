@@ -11,7 +11,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,6 +107,30 @@ class Namespaces(Mapping[str, int]):
         finally:
             linux.setns(previous, linux.CLONE_NEWNET)
             self._current = previous
+
+
+class Entered:
+    """Holds network namespaces of another process' sandbox: name → descriptor. The calling thread stays in
+    the last one that it entered: its own may be closed to it, in another user namespace.
+    """
+
+    def __init__(self, init: int, names: Iterable[str]) -> None:
+        """Opens the namespaces ``names`` of the sandbox whose PID 1 is ``init``, and enters its user
+        namespace. Raises OSError when it has ended.
+        """
+        root = Path(f"/proc/{init}/root{RUN_NETNS}")
+        self._fds = {name: os.open(root / name, os.O_RDONLY | os.O_CLOEXEC) for name in names}
+        user = os.open(f"/proc/{init}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(user).st_ino != os.stat("/proc/self/ns/user").st_ino:
+                linux.setns(user)
+        finally:
+            os.close(user)
+
+    def call_in(self, name: str, function: Callable[[], T]) -> T:
+        """Returns ``function()``, called inside ``name``."""
+        linux.setns(self._fds[name], linux.CLONE_NEWNET)
+        return function()
 
 
 def start(

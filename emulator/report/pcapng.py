@@ -114,6 +114,34 @@ def stream_pcapng(
     yield b"".join(packets)
 
 
+class Section:
+    """Encodes one file of frames as they come: an interface is described when its first frame does."""
+
+    def __init__(self, names: Mapping[str, str] = _NO_NAMES, comment: str = "") -> None:
+        records = b"".join(_name_record(ip, name) for ip, name in names.items())
+        self._head = _section_header(comment)
+        if records:
+            self._head += _block(_NAME_RESOLUTION, records, _HEAD.pack(_NRB_END, 0))
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def head(self) -> bytes:
+        """Returns the beginning of the file."""
+        return self._head
+
+    def encode(self, frames: Iterable[Captured]) -> bytes:
+        """Returns what ``frames`` add to the file."""
+        blocks = []
+        for time, netns, interface, outgoing, length, data, _ in frames:
+            tap = (netns, interface)
+            if tap not in self._numbers:
+                self._numbers[tap] = len(self._numbers)
+                blocks.append(_interface(f"{netns}/{interface}"))
+            fixed = Struct("<5I").pack(self._numbers[tap], time >> 32, time & _LOW_HALF, len(data), length)
+            tail = _flags(_OUTBOUND if outgoing else _INBOUND) + _end()
+            blocks.append(_block(_ENHANCED_PACKET, fixed, _pad(data), tail))
+        return b"".join(blocks)
+
+
 @lru_cache(maxsize=4096)
 def _packer(captured: int, options: int) -> tuple[Callable[..., bytes], int]:
     """Returns a function that packs a whole frame block with ``captured`` bytes of data in one call (struct
