@@ -287,9 +287,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        choices=("table", "wide", "json", "yaml"),
+        choices=("table", "wide", "journeys", "json", "yaml"),
         default="table",
-        help="what to print (default: table)",
+        help="what to print (default: table; wide: every flow; journeys: every hop of every flow)",
     )
     _add_files(parser)
     parser.add_argument(

@@ -4,10 +4,12 @@ whose flows are sent in each of them. Pure values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..objects.config import FlowCheck
-from ..objects.kinds import Loaded
+from ..objects.kinds import Loaded, Origin
+from ..objects.references import ObjectRef
 from .state import ClusterState
 
 
@@ -26,12 +28,14 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """Describes a run: ``state`` is the cluster at the beginning, ``flowChecks`` are those whose flows are
-    sent then; ``steps`` follow one after the other.
+    sent then; ``steps`` follow one after the other. ``origins`` names where the user wrote the objects that a
+    report may name.
     """
 
     state: ClusterState
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     steps: tuple[Step, ...] = ()
+    origins: Mapping[ObjectRef, Origin] = field(default_factory=dict)
 
     @property
     def moments(self) -> tuple[Step, ...]:

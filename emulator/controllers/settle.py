@@ -8,7 +8,7 @@ and deterministic for a seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..cluster.scenario import Scenario, Step
@@ -16,7 +16,8 @@ from ..cluster.state import ClusterState
 from ..errors import InputError, Problem
 from ..load.load import ReadingError
 from ..objects.config import FlowCheck, Inventory, ProxyMode
-from ..objects.kinds import Loaded
+from ..objects.kinds import Loaded, Origin
+from ..objects.references import ObjectRef, node_ref, service_ref
 from .checks import dialled_ports
 from .clusterflags import cluster_flags
 from .findings import Draft, Findings
@@ -64,7 +65,18 @@ def play(
         steps += _play(plane.fork(), loaded, told)
     if told:
         raise InputError(tuple(told))
-    return Scenario(state=_dialled(first, begin), flowChecks=begin, steps=tuple(steps))
+    return Scenario(
+        state=_dialled(first, begin), flowChecks=begin, steps=tuple(steps), origins=_origins(inventory)
+    )
+
+
+def _origins(inventory: Inventory) -> Mapping[ObjectRef, Origin]:
+    """Returns where Services, workloads, Pods and nodes are written."""
+    found = {service_ref(one.object.key): one.origin for one in inventory.services}
+    found |= {ObjectRef(one.object.kind, one.object.key): one.origin for one in inventory.workloads}
+    found |= {ObjectRef("Pod", one.object.key): one.origin for one in inventory.pods if one.object.name}
+    found |= {node_ref(one.object.name): one.origin for one in inventory.nodes}
+    return found
 
 
 def _dialled(state: ClusterState, checks: tuple[Loaded[FlowCheck], ...]) -> ClusterState:

@@ -49,6 +49,13 @@ def apply_expect(
     """
     if wanted == FlowExpect():
         return expectation
+    result = _wanted(expectation, wanted, flow, expectations, kept=kept)
+    return replace(result, promised=expectation)
+
+
+def _wanted(
+    expectation: Expectation, wanted: FlowExpect, flow: Flow, expectations: Expectations, *, kept: bool
+) -> Expectation:
     arrived = expectation.outcome == "delivered"
     outcome = wanted.outcome or "delivered"
     said = Reason(

@@ -128,7 +128,8 @@ class Expectation:
     those of the masquerading node; "balancer" → that of the load balancer in the path). ``because`` is the
     reason. ``source`` is the name of the source in reports ("preserved", "node", an address, "preserved; node
     on hairpin"). ``unpromised`` is the reason why nothing is promised (None where something is); then the
-    verdict is unknown.
+    verdict is unknown. ``promised`` is the promise of the objects, where a FlowCheck says more (None: this is
+    it).
     """
 
     possibilities: Possibilities
@@ -137,6 +138,7 @@ class Expectation:
     addresses: Mapping[SourceRule, frozenset[str]] = field(default_factory=dict)
     source: str = ""
     unpromised: Reason | None = None
+    promised: Expectation | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..net import Address, Endpoint
+from ..objects.references import ObjectRef
 from .expectations import Expectation
 from .findings import Finding
-from .flows import Flow
+from .flows import Flow, Place
 from .frames import Health
 from .journeys import Ending, Journey
 
@@ -38,6 +39,7 @@ class FlowResult:
     verdict: Verdict
     finding: Finding | None = None  # why not "pass"
     captures: tuple[str, ...] = ()  # file names inside the captures directory
+    bundle: str = ""  # the directory there that holds the state of the nodes on its path; "": there is none
     frames: Sequence[int] = ()  # the numbers of every frame of the flow, if its evidence is wanted
     # the verdict rests on silence: a packet that was lost without a trace would explain it
     silent: bool = False
@@ -61,10 +63,14 @@ class Requirement:
 
 
 class PodRow(NamedTuple):
-    """Describes a Pod of a node. ``hostNetwork``: it shares the node's network namespace."""
+    """Describes a Pod of a node. ``hostNetwork``: it shares the node's network namespace. ``workload`` is
+    ``deployment/web``; "" for a Pod that no workload made.
+    """
 
     name: str
     hostNetwork: bool = False
+    namespace: str = ""
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,16 @@ class ServiceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRows:
+    """Holds the rows that a step made or changed, and the names of those that it removed."""
+
+    step: str
+    cluster: tuple[NodeRow, ...] = ()
+    services: tuple[ServiceRow, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Holds all results of a run; tables, JSON, JUnit and pcapng are made from this alone."""
 
@@ -121,6 +137,9 @@ class Report:
     flows: tuple[FlowResult, ...]
     requirements: tuple[Requirement, ...]
     notices: tuple[str, ...] = ()
+    steps: tuple[StepRows, ...] = ()  # how ``cluster`` and ``services`` change; they show the beginning
+    # where the objects are written that flows which are not as promised are about
+    places: Mapping[ObjectRef, Place] = field(default_factory=dict)
 
     @property
     def summary(self) -> Mapping[str, int]:

@@ -32,6 +32,12 @@ def netns_on_path(result: FlowResult) -> tuple[str, ...]:
     )
 
 
+def bundle_directory(result: FlowResult) -> str:
+    """Returns the directory of the bundle, whose name is that of the flow's pcapng."""
+    stem = PurePosixPath(result.captures[0]).stem if result.captures else slug(result.flow.name)
+    return f"{FAILED}/{stem}"
+
+
 def plan_bundle(
     result: FlowResult, state: Mapping[str, Mapping[str, str]], frames: Sequence[str], pods: Mapping[str, str]
 ) -> list[tuple[str, bytes]]:
@@ -41,7 +47,7 @@ def plan_bundle(
     ``neighbours``, ``conntrack``), ``frames`` is a line of text per frame of the flow; the frames themselves
     are in the flow's own pcapng, which the journey names.
     """
-    stem = PurePosixPath(result.captures[0]).stem if result.captures else slug(result.flow.name)
+    directory = bundle_directory(result)
     files = {
         "expectation.json": dump_json(flow_to_dict(result, pods)),
         "journey.txt": _journey_text(result, pods),
@@ -49,12 +55,10 @@ def plan_bundle(
     }
     for netns, dumps in state.items():
         for title, text in dumps.items():
-            files[f"{_file_name(netns)}.{_file_name(title)}.txt"] = (
+            files[f"{dump_stem(netns)}.{_file_name(title)}.txt"] = (
                 text if text.endswith("\n") else f"{text}\n"
             )
-    return [
-        (f"{FAILED}/{stem}/{name}", text.encode(errors="backslashreplace")) for name, text in files.items()
-    ]
+    return [(f"{directory}/{name}", text.encode(errors="backslashreplace")) for name, text in files.items()]
 
 
 def _journey_text(result: FlowResult, pods: Mapping[str, str]) -> str:
@@ -68,6 +72,11 @@ def _journey_text(result: FlowResult, pods: Mapping[str, str]) -> str:
         )
         + "\n"
     )
+
+
+def dump_stem(netns: str) -> str:
+    """Returns the beginning of the names of the files that hold the dumps of a network namespace."""
+    return _file_name(netns)
 
 
 def _file_name(text: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+from ..cluster.scenario import Step
 from ..cluster.state import BALANCER, ClusterState
-from ..model.results import NodeRow, PodRow, PortRow, ServiceRow
+from ..controllers.workloads import TEMPLATE_HASH_LABEL
+from ..model.results import NodeRow, PodRow, PortRow, ServiceRow, StepRows
 from ..net import mac_of_ip
 from ..objects.config import ExternalClient, ExternalServer
-from ..objects.kinds import Node, Service
+from ..objects.kinds import Node, Pod, Service
 
 ROLE_LABEL = "node-role.kubernetes.io/"
 
@@ -21,7 +24,7 @@ def describe_nodes(state: ClusterState) -> tuple[NodeRow, ...]:
             roles=_roles(node),
             addresses=node.internalIPs,
             podCIDR=state.podCIDR(node.name),
-            pods=tuple(PodRow(pod.name, pod.spec.hostNetwork) for pod in state.pods_on[node.name]),
+            pods=tuple(_describe_pod(pod) for pod in state.pods_on[node.name]),
         )
         for node in state.nodes
     ]
@@ -39,6 +42,48 @@ def _roles(node: Node) -> tuple[str, ...]:
     """Returns the roles that the labels of ``node`` name, as kubectl reads them."""
     roles = [label.removeprefix(ROLE_LABEL) for label in node.metadata.labels if label.startswith(ROLE_LABEL)]
     return tuple(sorted(filter(None, roles))) or ("worker",)
+
+
+def _describe_pod(pod: Pod) -> PodRow:
+    return PodRow(pod.name, pod.spec.hostNetwork, pod.namespace, _workload(pod))
+
+
+def _workload(pod: Pod) -> str:
+    """Returns ``deployment/web`` for a Pod that a workload made; a Deployment's Pods are a ReplicaSet's,
+    whose name ends in the hash of the template.
+    """
+    owner = next((o for o in pod.metadata.ownerReferences if o.controller), None)
+    if owner is None or owner.kind == "Node":
+        return ""
+    end = f"-{pod.metadata.labels.get(TEMPLATE_HASH_LABEL, '')}"
+    if owner.kind == "ReplicaSet" and end != "-" and owner.name.endswith(end):
+        return f"deployment/{owner.name.removesuffix(end)}"
+    return f"{owner.kind.lower()}/{owner.name}"
+
+
+def describe_steps(moments: Sequence[Step]) -> tuple[StepRows, ...]:
+    """Returns for each step how the rows differ from those of the moment before; nothing for a step that
+    changes none.
+    """
+    found = []
+    for before, after in pairwise(moments):
+        if before.state is after.state:
+            continue
+        nodes, services = describe_nodes(after.state), describe_services(after.state)
+        old, old_services = set(describe_nodes(before.state)), set(describe_services(before.state))
+        there = {row.name for row in nodes}, {row.name for row in services}
+        rows = StepRows(
+            step=after.name,
+            cluster=tuple(row for row in nodes if row not in old),
+            services=tuple(row for row in services if row not in old_services),
+            gone=(
+                *(row.name for row in describe_nodes(before.state) if row.name not in there[0]),
+                *(row.name for row in describe_services(before.state) if row.name not in there[1]),
+            ),
+        )
+        if rows.cluster or rows.services or rows.gone:
+            found.append(rows)
+    return tuple(found)
 
 
 def _role_outside(machine: ExternalClient) -> str:

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from .. import __version__
 from ..capture.decode import decode_frame
@@ -19,8 +21,9 @@ from ..capture.recording import MOST_OTHER_BYTES
 from ..errors import UsageError, printable
 from ..flows.derive import MOST_PORTS, count_represented
 from ..model.expectations import Expectation
-from ..model.flows import Flow
-from ..model.results import Report
+from ..model.flows import Flow, Place
+from ..model.results import FlowResult, Report
+from ..objects.references import ObjectRef, service_ref
 from ..oracle.expectations import attempts_to_meet_each
 from ..report import (
     files,
@@ -28,18 +31,19 @@ from ..report import (
     junit,
     report_html,
     report_json,
-    tables,
+    run_text,
 )
-from ..report.bundle import plan_bundle
+from ..report.bundle import bundle_directory, plan_bundle
 from ..report.captures import keep_written, plan_captures
 from ..report.describe import (
     describe_nodes,
     describe_services,
+    describe_steps,
     name_addresses,
     name_macs,
     pod_names,
 )
-from ..report.layout import wants_color
+from ..report.layout import Screen, wants_color
 from ..report.output import Attempts, say
 from ..schedule.schedule import Schedule
 from ..verdicts.limits import notices as limit_notices
@@ -66,7 +70,23 @@ def make_report(schedule: Schedule, live: Live, found: RunResults, started: date
         flows=tuple(found.results),
         requirements=merge_requirements(found.requirements),
         notices=tuple(_notices(schedule, live, found)),
+        steps=describe_steps(schedule.scenario.moments),
+        places=_places(schedule, found.results),
     )
+
+
+def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, Place]:
+    """Returns where the objects are written that flows which are not as promised are about."""
+    origins, places = schedule.scenario.origins, dict[ObjectRef, Place]()
+    for result in results:
+        if result.verdict == "pass":
+            continue
+        about = [ref for reason in result.expected.because.each() for ref in reason.objects]
+        for ref in (*about, service_ref(result.flow.to.service)):
+            whole = ref._replace(field="")
+            if whole in origins and whole not in places:
+                places[whole] = Place(origins[whole].file, origins[whole].line(""))
+    return places
 
 
 def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]:
@@ -128,6 +148,10 @@ def plan_evidence(
     names = {ip: name for state in reversed(states) for ip, name in name_addresses(state).items()}
     macs = {mac: name for state in states for mac, name in name_macs(state).items()}
     report, captures = plan_captures(report, live.recording.capture, names, macs)
+    bundled = (
+        replace(r, bundle=bundle_directory(r)) if r.flow.name in found.dumps else r for r in report.flows
+    )
+    report = replace(report, flows=tuple(bundled))
     output = (
         (f"logs/{path.name}", path.read_bytes())
         for path in (sorted(live.logs.iterdir()) if live.commands else [])
@@ -196,7 +220,7 @@ class Delivery:
         """Proves that the files can be written. ``output`` is the form that is printed, ``directory`` the
         place of the evidence (None: nowhere). ``quiet``: no table where everything is as expected.
         """
-        self._quiet = quiet and output in ("table", "wide")
+        self._quiet = quiet and output in run_text.FORMS
         self._pods, self._output, self._directory = pods, output, directory
         self._attempt = Attempts()
         self._json, self._xml = self._provable(json), self._provable(xml)
@@ -216,7 +240,7 @@ class Delivery:
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
         self._html = self._written(self._html, lambda: self._page(report))
         self._quiet &= report.ok
-        if self._output in ("table", "wide"):
+        if self._output in run_text.FORMS:
             self._say(self._table(report))
             if os.environ.get("GITHUB_ACTIONS") == "true":
                 self._say(github.annotate(report))
@@ -240,12 +264,9 @@ class Delivery:
         elif self._output == "yaml":
             self._say(report_json.to_yaml(report, self._pods))
         elif report != self._delivered:
-            self._say(f"note: {printable(report.notices[-1])}\n")
+            self._say(f"{run_text.notes(report.notices[-1:], Screen(_columns()))}\n")
         elif self._directory:
-            self._say(
-                f"Evidence: {printable(str(self._directory))}/ (all.pcapng holds every frame; one more file "
-                "a flow)\n"
-            )
+            self._say(run_text.evidence(report, _inside(self._directory), _columns()))
 
     def _rewrite(self, report: Report) -> None:
         if self._json and self._json.is_file():  # a pipe has had its report
@@ -260,12 +281,23 @@ class Delivery:
         return report_html.to_html(report, self._pods, captures)
 
     def _table(self, report: Report) -> str:
-        color = wants_color(os.environ, sys.stdout.isatty())
-        width = shutil.get_terminal_size((132, 24)).columns
-        return tables.render_text(
-            report, wide=self._output == "wide", color=color, width=width, pods=self._pods
+        return run_text.render_text(
+            report,
+            form=cast(run_text.Form, self._output),
+            color=wants_color(os.environ, sys.stdout.isatty()),
+            width=_columns(),
+            pods=self._pods,
+            directory=_inside(self._directory) if self._directory else "",
         )
 
     def _say(self, text: str) -> None:
         if not self._quiet:
             self._attempt(lambda: say(text))
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size((132, 24)).columns
+
+
+def _inside(directory: Path) -> str:
+    return f"{printable(str(directory))}/"

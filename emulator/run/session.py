@@ -32,7 +32,8 @@ from ..load.load import ReadingError, load
 from ..model.results import FlowResult, Report
 from ..objects.config import Inventory, ProxyMode
 from ..report.describe import pod_names
-from ..report.tables import render_difference, render_text
+from ..report.run_text import render_text
+from ..report.tables import render_difference
 from ..schedule.schedule import plan_flows, plan_move, plan_once
 from .clock import Clock
 from .clusters import choose
@@ -51,7 +52,7 @@ class CheckFailedError(AssertionError):
 
     def __init__(self, report: Report, pods: Mapping[str, str]) -> None:
         self.report = report
-        super().__init__("\n" + render_text(report, wide=False, color=False, width=_WIDTH, pods=pods))
+        super().__init__("\n" + render_text(report, width=_WIDTH, pods=pods))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ It never changes a verdict: ``verdicts.judge`` has given that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ..model.expectations import OUTCOMES, Expectation
@@ -225,6 +226,14 @@ def where_it_differs(result: FlowResult, journey: Journey) -> Difference | None:
     if journey.back and not journey.crafted and unlike(result):
         return Difference("answer")
     return None
+
+
+def keeps(result: FlowResult, promise: Expectation) -> bool:
+    """Returns whether ``result`` is as ``promise`` says, whatever its own expectation is."""
+    as_promised = replace(result, expected=promise)
+    return all(row.same for row in side_by_side(as_promised, {})) and not any(
+        where_it_differs(as_promised, journey) for journey in result.journeys
+    )
 
 
 def _rewritten(journey: Journey, what: str) -> Difference:

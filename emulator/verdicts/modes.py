@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Literal, NamedTuple
@@ -22,12 +22,7 @@ from ..model.flows import Flow
 from ..model.results import FlowResult, Report
 from ..net import Endpoint
 from ..objects.config import ASYMMETRIC, FlowExpect
-from .compare import (
-    answers,
-    heard_from,
-    side_by_side,
-    where_it_differs,
-)
+from .compare import answers, heard_from, keeps
 
 Aspect = Literal["outcome", "backends", "source", "reply", "health"]
 ASPECTS: tuple[Aspect, ...] = ("outcome", "backends", "source", "reply", "health")
@@ -267,12 +262,7 @@ def _status(
 
 def _kept(result: FlowResult, promise: Expectation) -> bool:
     """Returns whether a result that failed keeps ``promise``: then it is a FlowCheck that says otherwise."""
-    if result.expected == promise:
-        return False
-    as_promised = replace(result, expected=promise)
-    return all(row.same for row in side_by_side(as_promised, {})) and not any(
-        where_it_differs(as_promised, j) for j in result.journeys
-    )
+    return result.expected != promise and keeps(result, promise)
 
 
 def _promised_to_differ(one: Expectation, other: Expectation) -> set[Aspect]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from emulator.model.expectations import Expectation
 from emulator.model.findings import Fault, Finding
-from emulator.model.flows import Client, Destination, Flow
+from emulator.model.flows import Client, Destination, Flow, Place
 from emulator.model.frames import Captured
 from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
+from emulator.model.reasons import Reason, Why
 from emulator.model.results import (
     FlowResult,
     NodeRow,
@@ -24,6 +25,7 @@ from emulator.model.results import (
     ServiceRow,
 )
 from emulator.net import Endpoint
+from emulator.objects.references import ObjectRef, service_ref
 from tests.unit.expectations import expectation_of
 
 # 2026-01-01T00:00:00.000000001Z in ns: a microsecond writer would lose the 1
@@ -239,4 +241,160 @@ REPORT = Report(
         ),
     ),
     notices=("left out: 3 ConfigMap, 1 Ingress",),
+)
+
+
+def checked(
+    check: str,
+    called: str,
+    to: Destination,
+    *changes: Change,
+    client: Client,
+    source_seen: str | None = None,
+    place: Place = Place(),  # noqa: B008 - a frozen value
+    **fields: Any,
+) -> FlowResult:
+    """Returns a flow of a FlowCheck that went as promised: delivered where ``source_seen`` is given."""
+    sent = Connection(Endpoint.of(client.ip, 40000), Endpoint.of(to.ip, to.port))
+    led_to = next((change.led_to for change in reversed(changes) if change.what == "DNAT"), sent.dst)
+    last = hop(2, sent.src, sent.dst, 63)._replace(netns="worker-2", interface="eth0", direction="in")
+    delivered = source_seen is not None
+    journey = replace(
+        DELIVERED if delivered else DROPPED,
+        sent=sent,
+        changes=changes,
+        backend=led_to if delivered else None,
+        source_seen=source_seen,
+        **({} if delivered else {"there": (last,), "ending": Ending(kind="silence", last=last)}),
+    )
+    return FlowResult(
+        flow=flow(
+            f"{check}: {called}",
+            called=called,
+            check=check,
+            entry=called,
+            client=client,
+            to=to,
+            kind="other",
+            place=place,
+        ),
+        expected=expectation() if delivered else expectation_of("dropped"),
+        observed=Observation(
+            outcomes={"delivered": 4} if delivered else {"dropped": 4},
+            backends={led_to: 4} if delivered else {},
+            sources=(source_seen,) if delivered else (),
+        ),
+        journeys=(journey,),
+        **{"verdict": "pass", "captures": ("01-a.pcapng",), **fields},
+    )
+
+
+OUTSIDE = Client(kind="external", label="external client-1", netns="client-1", ip="203.0.113.10")
+INSIDE = Client(kind="pod", label="pod default/client", netns="default_client", ip=CLIENT, node="worker-1")
+NODE_PORT = Destination(
+    label="node worker-1:30080", ip=WORKER_1, port=30080, service="default/web", how="nodePort"
+)
+LOCAL_PORT = Destination(
+    label="node worker-2:30081", ip="172.18.0.4", port=30081, service="default/web-local", how="nodePort"
+)
+AT_NODE_PORT = Endpoint.of(WORKER_1, 30080)
+# two FlowChecks, all as promised
+CHECKED = replace(
+    REPORT,
+    topology="source-address",
+    flows=(
+        checked(
+            "cluster-hides-outside-clients",
+            "outside, through the node with the endpoint",
+            NODE_PORT,
+            Change("DNAT", "worker-1", AT_NODE_PORT, AT_WEB_1, 1),
+            Change("SNAT", "worker-1", Endpoint.of(OUTSIDE.ip, 40000), Endpoint.of("10.244.1.1", 40000), 1),
+            client=OUTSIDE,
+            source_seen="10.244.1.1",
+        ),
+        checked(
+            "cluster-hides-outside-clients",
+            "a Pod on the node that it dials",
+            NODE_PORT,
+            Change("DNAT", "worker-1", AT_NODE_PORT, AT_WEB_1, 1),
+            client=INSIDE,
+            source_seen=CLIENT,
+        ),
+        checked(
+            "local-keeps-them-or-drops-them",
+            "outside, through a node without one",
+            LOCAL_PORT,
+            client=OUTSIDE,
+        ),
+        replace(PASSED, flow=flow("pod default/client → pod default/web-1", control=True)),
+    ),
+    notices=(),
+)
+
+
+def refused_of(number: int, **fields: Any) -> FlowResult:
+    """Returns a flow of Pod ``number`` of deployment/web that a FlowCheck wants delivered, and the objects
+    promise rejected, since the Service has no endpoint.
+    """
+    ip = f"10.244.{number}.5"
+    service = service_ref("default/typo-selector")
+    because = Reason(why=Why.NO_ENDPOINT, objects=(service,))
+    promise = expectation_of("rejected", because)
+    wanted = replace(
+        expectation(),
+        because=Reason(
+            why=Why.FLOW_CHECK, objects=(ObjectRef("FlowCheck", "x"),), outcome="delivered", then=(because,)
+        ),
+        promised=promise,
+    )
+    client = Client(
+        kind="pod", label=f"pod default/web-{number}", netns=f"default_web-{number}", ip=ip, node="worker-1"
+    )
+    to = Destination(label="svc default/typo-selector:80", ip="10.96.0.20", port=80, how="clusterIP")
+    sent = Connection(Endpoint.of(ip, 40000), Endpoint.of(to.ip, 80))
+    back = hop(4, Endpoint.of("10.244.1.1", 0), sent.src, 64)._replace(netns="worker-1", interface="cbr0")
+    journey = replace(
+        DROPPED,
+        sent=sent,
+        there=(hop(1, sent.src, sent.dst, 64),),
+        back=(back,),
+        outcome="rejected",
+        ending=Ending(kind="icmp", code="3/3", by=Endpoint.of("10.244.1.1", 0)),
+    )
+    return FlowResult(
+        flow=flow(
+            f"x: a (from default/web-{number})",
+            check="x",
+            entry="a",
+            client=client,
+            to=to,
+            place=Place("checks/fc.yaml", 6),
+        ),
+        expected=wanted,
+        observed=Observation(outcomes={"rejected": 2}),
+        journeys=(journey,),
+        verdict="fail",
+        finding=Finding(fault=Fault.OUTCOME, journey=journey, expected="delivered", count=2, total=2),
+        captures=(f"0{number}-x-a.pcapng",),
+        bundle=f"failed/0{number}-x-a",
+        **fields,
+    )
+
+
+# a FlowCheck that fails for every Pod of a workload, for one cause
+TYPO = replace(
+    REPORT,
+    topology="typo",
+    cluster=(
+        NodeRow(
+            name="worker-1",
+            roles=("worker",),
+            addresses=(WORKER_1,),
+            podCIDR="10.244.1.0/24",
+            pods=tuple(PodRow(f"web-{n}", False, "default", "deployment/web") for n in (1, 2)),
+        ),
+    ),
+    flows=(refused_of(1), refused_of(2)),
+    places={service_ref("default/typo-selector"): Place("deploy/typo.yaml", 13)},
+    notices=(),
 )

@@ -1,0 +1,229 @@
+"""Writes flows that are not as promised, by cause: flows that failed alike are one block. Pure.
+
+A block is a few facts: what was expected and what came instead, why by the objects, where they are written,
+what was dialled, where it ended, and the files to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..model.findings import Fault
+from ..model.reasons import Reason, Why
+from ..model.results import FlowResult, PodRow, Report
+from ..objects.references import ObjectRef, service_ref
+from ..verdicts.compare import dialled, few, keeps, side_by_side, telling_journey, where_it_differs
+from .bundle import dump_stem
+from .flows_text import short
+from .layout import BOLD, VERDICT_COLOURS, Screen, Word, words
+from .prose import say
+from .prose_of_verdicts import say_difference, say_ending, say_verdict
+
+MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
+_MOST_NAMES = 4  # clients and destinations that are named
+_KEY = 9  # columns of a fact's name
+_INDENT = "  "
+# findings that the rows "expected …, was …" tell in full
+_TOLD = frozenset({Fault.OUTCOME, Fault.SOURCE, Fault.BACKEND, Fault.HEALTH})
+_REFUSALS = ("icmp", "rst", "abort", "closed")
+
+
+def failure_blocks(report: Report, screen: Screen, pods: Mapping[str, str], directory: str) -> str:
+    """Returns a block for each cause. ``pods`` maps an address to ``namespace/name``, ``directory`` is the
+    place of the evidence ("": there is none).
+    """
+    groups: dict[tuple[object, ...], list[FlowResult]] = {}
+    for result in report.flows:
+        if result.verdict != "pass":
+            groups.setdefault(_cause(result), []).append(result)
+    blocks = list(groups.values())
+    texts = ["\n".join(_block(report, group, screen, pods, directory)) for group in blocks[:MOST_FAILURES]]
+    if left := sum(map(len, blocks[MOST_FAILURES:])):
+        more = "1 more flow did" if left == 1 else f"{left} more flows did"
+        texts.append("\n".join(screen.say(f"{more} not pass; -o json explains every flow")))
+    return "\n\n".join(texts)
+
+
+def _cause(result: FlowResult) -> tuple[object, ...]:
+    """Returns the key that is equal for flows that failed alike: of one entry of a FlowCheck, or to one
+    destination, with the same finding.
+    """
+    flow, finding, journey = result.flow, result.finding, telling_journey(result)
+    if finding and finding.fault is Fault.CONTROL:
+        return result.verdict, finding.control
+    about = (flow.check, flow.step, flow.entry) if flow.check else (flow.kind, flow.to.label, flow.to.ip)
+    return (
+        result.verdict,
+        *about,
+        flow.step,
+        finding.fault if finding else None,
+        result.expected.because.kinds,
+        tuple(sorted(result.observed.outcomes)),
+        (journey.ending.kind, journey.ending.code) if journey else None,
+    )
+
+
+def _block(
+    report: Report, group: Sequence[FlowResult], screen: Screen, pods: Mapping[str, str], directory: str
+) -> Iterator[str]:
+    first = group[0]
+    place = first.flow.place
+    where = f"{place.file}:{place.line}" if place.line else place.file
+    title = [Word(first.verdict.upper(), VERDICT_COLOURS[first.verdict]), *words(_title(group), BOLD)]
+    yield from screen.spread(title, words(where), hang=_INDENT)
+    who = words(_clients(report, group) if len(group) > 1 else "")
+    for number, text in enumerate(_expected_and_was(first, pods)):
+        if number == 0:
+            yield from screen.spread(words(text), who, _INDENT, _INDENT * 2)
+        else:
+            yield from screen.say(text, _INDENT, _INDENT * 2)
+    for key, texts in _facts(report, group, directory):
+        for number, text in enumerate(texts):
+            name = key if number == 0 else ""
+            yield from screen.say(text, f"{_INDENT}{name:{_KEY}}", _INDENT + " " * _KEY)
+
+
+def _title(group: Sequence[FlowResult]) -> str:
+    flow = group[0].flow
+    if len(group) == 1:
+        return short(flow.name)
+    if flow.check:
+        return ": ".join(filter(None, (flow.step or flow.check, flow.entry)))
+    finding = group[0].finding
+    if finding and finding.fault is Fault.CONTROL:
+        return f"{len(group)} flows, whose control “{short(finding.control)}” failed"
+    return f"{len(group)} flows to {short(flow.to.label)}"
+
+
+def _expected_and_was(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
+    """Returns ``expected delivered, was rejected ×2`` and the like, for each aspect that differs."""
+    return [
+        f"expected {'' if row.what == 'outcome' else f'{row.what} '}{short(row.expected)}, "
+        f"was {short(row.observed)}"
+        for row in side_by_side(result, pods)
+        if not row.same and (row.what == "outcome" or result.observed.outcomes.keys() & {"delivered"})
+    ]
+
+
+def _facts(
+    report: Report, group: Sequence[FlowResult], directory: str
+) -> Iterator[tuple[str, Sequence[str]]]:
+    result = group[0]
+    flow, finding = result.flow, result.finding
+    if finding and finding.fault not in _TOLD:
+        yield "reason", [say_verdict(result)]
+    yield _why(result)
+    if written := list(_written(report, result)):
+        yield "object", written
+    protocol = "" if flow.protocol == "TCP" else f"{flow.protocol} "
+    via = f" via {flow.via}" if flow.via else ""
+    yield (
+        "dialled",
+        [f"{protocol}{dialled(flow)}{via} ({short(flow.to.label)}) by {_named_client(group)}"],
+    )
+    key, ended = _ended(result)
+    if ended:
+        yield key, [ended]
+    if look := list(_look(report, result, directory)):
+        yield "look", look
+
+
+def _why(result: FlowResult) -> tuple[str, Sequence[str]]:
+    """Returns why it ended so, if the cluster did as its objects say and a FlowCheck wants otherwise; else
+    what was promised.
+    """
+    promise, because = result.expected.promised, result.expected.because
+    if promise is None or not result.journeys or not keeps(result, promise):
+        return "promised", [say(because)]
+    return "because", [say(promise.because)]
+
+
+def _written(report: Report, result: FlowResult) -> Iterator[str]:
+    """Yields the objects that decide the flow, and where each is written."""
+    promised = (result.expected.promised or result.expected).because
+    refs = [ref for reason in _reasons(promised) for ref in reason.objects]
+    refs.append(service_ref(result.flow.to.service))
+    for ref in dict.fromkeys(ref._replace(field="") for ref in refs):
+        if place := report.places.get(ref):
+            yield f"{_object(ref)}, {place.file}" + (f":{place.line}" if place.line else "")
+
+
+def _reasons(reason: Reason) -> Iterator[Reason]:
+    return (one for one in reason.each() if one.why is not Why.FLOW_CHECK)
+
+
+def _object(ref: ObjectRef) -> str:
+    return f"{ref.kind} {short(ref.name)}"
+
+
+def _ended(result: FlowResult) -> tuple[str, str]:
+    """Returns the place where the packets ended or were rewritten otherwise, with the word for it."""
+    journey = telling_journey(result)
+    if journey is None:
+        return "ended", f"no journey was seen in {result.flow.client.netns}"
+    difference = where_it_differs(result, journey)
+    if difference is None:
+        return "", ""
+    if difference.what != "ended":
+        return "seen", say_difference(result, journey, difference)
+    ending = say_ending(journey.ending)
+    if ending and journey.ending.kind in _REFUSALS and journey.back:
+        return "ended", f"{journey.back[0].netns}: {ending}"
+    return "ended", ending or say_difference(result, journey, difference).removeprefix("ended ")
+
+
+def _look(report: Report, result: FlowResult, directory: str) -> Iterator[str]:
+    if not directory:
+        return
+    yield from (f"wireshark {directory}{name}" for name in result.captures[:1])
+    if result.bundle:
+        yield f"{directory}{result.bundle}/{dump_stem(_node(report, result))}.*"
+
+
+def _node(report: Report, result: FlowResult) -> str:
+    """Returns the node whose rules the packets met last; the client's network namespace if they met none."""
+    nodes = {row.name for row in report.cluster if row.podCIDR}
+    hops = [hop.netns for journey in result.journeys for hop in (*journey.there, *journey.back[:1])]
+    flow = result.flow
+    return next(
+        (name for name in reversed(hops) if name in nodes), flow.via or flow.client.node or flow.client.netns
+    )
+
+
+# --- clients ----------------------------------------------------------------------------------------------
+
+
+def _named_client(group: Sequence[FlowResult]) -> str:
+    client = group[0].flow.client
+    return short(client.label) + (f" and {len(group) - 1} more" if len(group) > 1 else "")
+
+
+def _clients(report: Report, group: Sequence[FlowResult]) -> str:
+    """Returns ``2 of 2 Pods of deployment/web``, or the clients' names."""
+    of, sizes = _workloads(report)
+    labels = list(dict.fromkeys(result.flow.client.label for result in group))
+    counts: dict[str, int] = {}
+    names = []
+    for label in labels:
+        if workload := of.get(label, ""):
+            counts[workload] = counts.get(workload, 0) + 1
+        else:
+            names.append(short(label))
+    said = [f"{count} of {sizes[name]} Pods of {short(name)}" for name, count in counts.items()]
+    return few([*said, *names], _MOST_NAMES)
+
+
+def _workloads(report: Report) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """Returns the workload of each Pod, by the label that flows have for it, and how many Pods each has."""
+    pods: dict[str, PodRow] = {}
+    for rows in (report.cluster, *(step.cluster for step in report.steps)):
+        pods |= {f"pod {pod.namespace}/{pod.name}": pod for row in rows for pod in row.pods if pod.workload}
+    of = {label: _qualified(pod) for label, pod in pods.items()}
+    sizes: dict[str, int] = {}
+    for name in of.values():
+        sizes[name] = sizes.get(name, 0) + 1
+    return of, sizes
+
+
+def _qualified(pod: PodRow) -> str:
+    return pod.workload if pod.namespace == "default" else f"{pod.workload} in {pod.namespace}"

@@ -1,0 +1,214 @@
+"""Writes the report of a run as text for people: the result first, then what it rests on. Pure.
+
+Invariants: PASS, FAIL and UNKNOWN are words, never colours only; no text of a manifest reaches the terminal
+with a control character in it; no address, endpoint or name is broken by the end of a line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+from ..model.results import FlowResult, Report
+from .captures import ALL_FRAMES
+from .failures_text import failure_blocks
+from .flows_text import flow_records, flow_table, group_flows
+from .layout import BOLD, DIM, Screen, words
+from .prose_of_verdicts import say_requirement
+from .tables import node_table, render_journey, service_table, step_tables
+
+# wide: every node, Service, flow, backend and rewrite; journeys: every hop
+Form = Literal["table", "wide", "journeys"]
+FORMS: tuple[Form, ...] = get_args(Form)
+# more than these are counted instead of listed, save in wide output; controls that passed are always
+MOST_FLOWS = 60
+MOST_ROWS = 10  # nodes and Services that are shown without being asked for
+ONE_SCREEN = 24  # lines: behind a longer report that is not as promised the result is said again
+_NO_PODS: Mapping[str, str] = {}
+
+
+def render_text(
+    report: Report,
+    *,
+    form: Form = "table",
+    color: bool = False,
+    width: int = 80,
+    pods: Mapping[str, str] = _NO_PODS,
+    directory: str = "",
+) -> str:
+    """Returns the whole report within ``width`` columns, ending in a newline.
+
+    ``pods`` maps an address to ``namespace/name``; ``directory`` is where the evidence goes, with a slash
+    behind it ("": nowhere).
+    """
+    screen, wide = Screen(width, color), form == "wide"
+    result = _result(report, screen)
+    sections = [
+        _headline(report, screen),
+        result,
+        _cluster(report, None if wide else width, wide=wide),
+        # warnings about the objects belong here: between the cluster and the verdicts
+        *_flows(report, form, screen, pods),
+        _requirements(report, screen, every=wide),
+        failure_blocks(report, screen, pods, directory),
+        notes(report.notices, screen),
+        _machine(report, screen) if wide else "",
+    ]
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    scrolled = not report.ok and text.count("\n") > ONE_SCREEN
+    return f"{text}\n{result}\n" if scrolled else text
+
+
+def _headline(report: Report, screen: Screen) -> str:
+    nodes = sum(bool(row.podCIDR) for row in report.cluster)
+    pods = sum(len(row.pods) for row in report.cluster)
+    about = [
+        report.proxy_mode,
+        f"seed {report.seed}",
+        *(
+            _count(number, noun)
+            for number, noun in ((nodes, "node"), (pods, "Pod"), (len(report.services), "Service"))
+            if report.cluster
+        ),
+    ]
+    facts = [words(f"podwire {report.topology}", BOLD), words(", ".join(about))]
+    return "\n".join(screen.pack(facts, hang="  "))
+
+
+def _result(report: Report, screen: Screen) -> str:
+    """Returns the totals: how many flows went as promised, how many requirements are kept."""
+    counts, total = report.summary, len(report.flows)
+    wrong = [f"{counts[verdict]} {verdict.upper()}" for verdict in ("fail", "unknown") if counts[verdict]]
+    if wrong:
+        kept = [f"{counts['pass']} as promised"] if counts["pass"] else []
+        flows = f"{wrong[0]} of {_count(total, 'flow')}, {', '.join([*wrong[1:], *kept])}".removesuffix(", ")
+    else:
+        flows = f"{_count(total, 'flow')} as promised" if total else "no flow was sent"
+    parts = [flows, *_kept(report)]
+    seconds = report.machine.get("seconds", "")
+    return "\n".join(
+        screen.spread(words(", ".join(parts), BOLD), words(f"{_rounded(seconds)} s" if seconds else ""))
+    )
+
+
+def _kept(report: Report) -> list[str]:
+    verdicts = Counter(requirement.verdict for requirement in report.requirements)
+    asked = verdicts["pass"] + verdicts["fail"]
+    if verdicts["fail"]:
+        return [f"{verdicts['fail']} of {_count(asked, 'network requirement')} FAIL"]
+    return [f"{_count(asked, 'network requirement')} kept"] if asked else []
+
+
+def _rounded(seconds: str) -> str:
+    try:
+        return f"{float(seconds):.1f}"
+    except ValueError:
+        return seconds
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _cluster(report: Report, width: int | None, *, wide: bool) -> str:
+    """Returns the nodes and Services if they are few, and how steps change them. Where something is not as
+    promised, that comes first: the blocks of failures name the objects.
+    """
+    if not wide and (not report.ok or len(report.cluster) + len(report.services) > MOST_ROWS):
+        return ""
+    tables = [
+        "At the beginning:" if report.steps else "",
+        node_table(report.cluster, width, wide=wide),
+        service_table(report.services, width, wide=wide),
+        step_tables(report.steps, width),
+    ]
+    return "\n\n".join(filter(None, tables))
+
+
+# --- flows ------------------------------------------------------------------------------------------------
+
+
+def _flows(report: Report, form: Form, screen: Screen, pods: Mapping[str, str]) -> list[str]:
+    """Returns the flows. Where some are not as promised the others are counted: those are told in full."""
+    if form == "journeys":
+        return [_journeys(report.flows, pods)]
+    if form == "wide":
+        return [flow_table(report.flows, screen, pods)]
+    if report.summary["pass"] < len(report.flows):
+        return []
+    listed = [result for result in report.flows if not result.flow.control]
+    controls = len(report.flows) - len(listed)
+    protocols = any(result.flow.protocol != "TCP" for result in report.flows)
+    if len(listed) > MOST_FLOWS:
+        return [_counts(report.flows, screen)]
+    return [flow_records(listed, screen, pods, protocols=protocols), _set_aside(controls, screen)]
+
+
+def _counts(results: Sequence[FlowResult], screen: Screen) -> str:
+    """Returns how many flows of each kind passed, if they are too many to list."""
+    facts = [words(f"{len(group)} {title}") for title, group in group_flows(results).items()]
+    return "\n".join(
+        [*screen.say("As promised, by kind (-o wide lists every flow):"), *screen.pack(facts, "  ", "  ")]
+    )
+
+
+def _set_aside(controls: int, screen: Screen) -> str:
+    """Returns the number of controls that passed and are not listed: the verdicts of the flows that they
+    control include them.
+    """
+    if not controls:
+        return ""
+    text = f"and {_count(controls, 'control')}: the same clients straight to the Pods (-o wide lists them)"
+    return "\n".join(screen.say(text, code=DIM))
+
+
+def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
+    """Returns every journey of every flow, hop by hop."""
+    return "\n\n".join(
+        "\n".join(render_journey(result, journey, pods) for journey in result.journeys)
+        for result in results
+        if result.journeys
+    )
+
+
+# --- requirements and notes -------------------------------------------------------------------------------
+
+
+def _requirements(report: Report, screen: Screen, *, every: bool) -> str:
+    """Returns the requirements that are not kept, with the reason (``every``: those that are kept as well).
+    One that no flow of this run bears on says nothing.
+    """
+    lines: list[str] = []
+    for requirement in report.requirements:
+        if requirement.verdict == "fail" or (every and requirement.verdict == "pass"):
+            word = screen.paint.verdict(requirement.verdict)
+            facts = f" ({_count(requirement.checked, 'fact')})" if every else ""
+            lines += screen.say(f"{requirement.text}{facts}", f"{word}  ", "      ")
+            lines += (
+                screen.say(say_requirement(requirement), "      ", "      ") if requirement.reason else []
+            )
+    return "\n".join(lines)
+
+
+def notes(notices: Sequence[str], screen: Screen) -> str:
+    """Returns each of ``notices``, folded."""
+    return "\n".join(line for notice in notices for line in screen.say(f"note: {notice}", hang="  "))
+
+
+def _machine(report: Report, screen: Screen) -> str:
+    kernel = report.machine.get("kernel", "")
+    return "\n".join(screen.say(f"kernel {kernel}")) if kernel else ""
+
+
+def evidence(report: Report, directory: str, width: int) -> str:
+    """Returns where the evidence is, for the end of the report: the file of every frame, and those of single
+    flows as far as there are any.
+    """
+    own = sum(any(name != ALL_FRAMES for name in result.captures) for result in report.flows)
+    each = (
+        "one file per flow" if own == len(report.flows) else f"one file for each of {own} that did not pass"
+    )
+    beside = [words(f"(and {each})")] if own else []
+    facts = [words(f"Evidence: {directory}{ALL_FRAMES}"), *beside]
+    return "\n".join(["", *Screen(width).pack(facts, hang="  "), ""])
