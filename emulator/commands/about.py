@@ -12,16 +12,17 @@ from ..report.output import say
 
 def list_(_: argparse.Namespace) -> int:
     """Lists the topologies that come with podwire."""
+    import shutil
+
     from ..load.targets import describe_topologies
+    from ..report.entries import entries
 
     rows = describe_topologies(TOPOLOGIES) if TOPOLOGIES.is_dir() else []
     if not rows:
         raise UsageError(
             f"there are no topologies in {TOPOLOGIES}: the installation is not whole; install podwire again"
         )
-    width = max(len(name) for name, _ in rows)
-    for name, question in rows:
-        say(f"{name:{width}}  {question}\n")
+    say(entries(rows, shutil.get_terminal_size((132, 24)).columns))
     return Exit.OK
 
 

@@ -14,7 +14,7 @@ import platform
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..errors import PodwireError
 from ..kernel import sandbox
 from ..kernel.generic_netlink import find_family
 from ..proxy.backends import BACKENDS
+from ..report.entries import entries, folded
 from .guest import KERNEL, why_no_guest
 
 
@@ -103,10 +104,6 @@ PACKAGES = (
 _LINKS: Sequence[tuple[str, str, bool]] = (
     ("veth", "ip link add pw0 type veth peer name pw1", True),
     ("bridge", "ip link add pw0 type bridge", True),
-    ("vxlan", "ip link add pw0 type vxlan id 1 dstport 4789 local 127.0.0.1", False),
-    ("ipip", "ip link add pw0 type ipip local 127.0.0.1 remote 127.0.0.2", False),
-    ("geneve", "ip link add pw0 type geneve id 1 remote 127.0.0.2", False),
-    ("wireguard", "ip link add pw0 type wireguard", False),
     ("dummy", "ip link add pw0 type dummy", False),
 )
 
@@ -121,12 +118,11 @@ _TOOLS: Sequence[tuple[str, str, bool, str]] = (
 )
 
 _MODULES: Mapping[str, str] = {
-    "netem": "sch_netem",
     "nf_tables": "nf_tables",
     "ipset": "ip_set",
 }  # modules with another name than the feature
 # features that Debian's user-mode Linux has and other kernels may lack
-_IN_GUEST = ("vxlan", "ipip", "geneve", "dummy", "netem", "ip_vs")
+_IN_GUEST = ("dummy", "ip_vs")
 
 
 def examine() -> list[Finding]:
@@ -281,7 +277,6 @@ def _kernel() -> list[Finding]:
     )
     found.append(_try("nf_tables", ["nft", "-f", "-"], False, _NFT_PROBE))
     found.append(_try("ipset", ["ipset", "create", "x", "hash:ip,port"], False))
-    found.append(_try("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], False))
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
     found.append(
         _finding("br_netfilter", bridge, True, "" if bridge else "not loaded", "sudo modprobe br_netfilter")
@@ -344,22 +339,31 @@ def _packet_socket() -> Finding:
     )
 
 
-def render(findings: Sequence[Finding], *, every: bool = False, width: int | None = None) -> str:
-    """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well, in
-    a table of at most ``width`` columns.
+def render(findings: Sequence[Finding], *, every: bool = False, width: int = 132) -> str:
+    """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well, and
+    each remedy once, in lines of at most ``width`` columns.
     """
-    from ..report.layout import table
-
-    lines = [f"{mode:9}  {obstacle or 'ok'}" for mode, obstacle in modes(findings).items()]
+    parts = [entries([(mode, obstacle or "ok") for mode, obstacle in modes(findings).items()], width)]
     if every:
-        rows = [(f.group, f.name, f.word, f.detail, f.remedy) for f in findings]
-        lines += ["", table(("", "WHAT", "", "DETAIL", "REMEDY"), rows, width)]
+        rows = [(f"{f.group:8} {f.name:18} {f.word:7}", f.detail) for f in findings]
+        parts.append(entries(rows, width))
+        parts.append(entries(_remedies(f for f in findings if not f.ok), width))
     missing = [f for f in findings if not f.ok and f.required]
-    lines += ["", *(f"{f.name}: {f.detail or 'is missing'}: {f.remedy}" for f in missing if not every)]
     known = "".join(f"{f.name} {f.detail}; " for f in findings if f.name in ("Python", "namespaces"))
     verdict = (
         f"podwire cannot run here yet: {', '.join(f.name for f in missing)}"
         if missing
         else "podwire runs here."
     )
-    return "\n".join([*lines, f"{known}doctor -v: all that was tried", verdict])
+    said = [f"{f.name}: {f.detail or 'is missing'}: {f.remedy}" for f in missing if not every]
+    said += [f"{known}doctor -v: all that was tried" if not every else known.removesuffix("; "), verdict]
+    parts.append("\n".join(folded(line, width, "  ") for line in said if line))
+    return "\n".join(part for part in parts if part)
+
+
+def _remedies(lacking: Iterable[Finding]) -> list[tuple[str, str]]:
+    """Returns what is lacking, and its remedy; several with one remedy are one row."""
+    names: dict[str, list[str]] = {}
+    for finding in lacking:
+        names.setdefault(finding.remedy or "nothing is known to help", []).append(finding.name)
+    return [("absent", f"{', '.join(several)}: {remedy}") for remedy, several in names.items()]

@@ -290,10 +290,7 @@ def test_doctor_finds_in_the_guest_what_its_kernel_has() -> None:
     ]
     for feature in (
         "ip_vs",
-        "ipip",
-        "geneve",
         "dummy",
-        "netem",
         "ipset",
         "iptables (legacy)",
         "br_netfilter",

@@ -48,7 +48,7 @@ def test_each_mode_runs_or_names_what_it_needs(lacking: tuple[str, ...], needs: 
 
 def test_a_module_that_is_there_is_to_be_loaded() -> None:
     assert kernel_remedy("ip_vs", frozenset({"ip_vs"}), guest="no guest") == "sudo modprobe ip_vs"
-    assert kernel_remedy("netem", frozenset({"sch_netem"}), guest="") == "sudo modprobe sch_netem"
+    assert kernel_remedy("ipset", frozenset({"ip_set"}), guest="") == "sudo modprobe ip_set"
 
 
 def test_a_guest_is_recommended_only_where_one_runs() -> None:
@@ -78,3 +78,27 @@ def test_what_every_run_lacks_is_named() -> None:
     text = render(findings("veth"))
     assert "\nveth: is missing: mend veth\n" in text
     assert text.endswith("\npodwire cannot run here yet: veth")
+
+
+def test_nothing_breaks_inside_a_word_at_eighty_columns() -> None:
+    path = "/usr/sbin/" + "x" * 30
+    lacking = [
+        Finding(
+            group="kernel",
+            name=name,
+            ok=False,
+            required=False,
+            remedy="scripts/with-env scripts/uml podwire " * 3,
+        )
+        for name in ("ip_vs", "dummy")
+    ]
+    there = Finding(group="tool", name="iptables-restore", ok=True, required=True, detail=path)
+    for every in (False, True):
+        text = render([*findings(), there, *lacking], every=every, width=80)
+        assert max(map(len, text.splitlines())) <= 80
+        assert not every or path in text
+    assert (
+        text.count("absent   ip_vs, dummy: scripts/with-env")
+        + text.count("absent  ip_vs, dummy: scripts/with-env")
+        == 1
+    )
