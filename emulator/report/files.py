@@ -223,14 +223,24 @@ def _descriptor(fd: int) -> Iterator[int]:
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[int]:
     """Yields a descriptor of ``directory``, which is made if need be and may not be a link (its
-    parents may).
+    parents may). Git ignores what is in the one above it, if that is made too.
     """
     path = Path(os.path.abspath(directory))
-    with (
-        _descriptor(_open_parent(path.parent)) as parent,
-        _descriptor(_enter(parent, path.name, create=True)) as fd,
-    ):
-        yield fd
+    is_new = not os.path.lexists(path.parent)
+    with _descriptor(_open_parent(path.parent)) as parent:
+        if is_new:
+            _ignore_all(parent)
+        with _descriptor(_enter(parent, path.name, create=True)) as fd:
+            yield fd
+
+
+def _ignore_all(fd: int) -> None:
+    """Writes a ``.gitignore`` into a new directory of evidence, as pytest does into its cache."""
+    with contextlib.suppress(OSError):  # a full disk is reported when the evidence is written
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _descriptor(os.open(".gitignore", flags, 0o644, dir_fd=fd)) as file:
+            os.write(file, b"# made by podwire: the evidence of runs\n*\n")
+            _give_to_user(file)
 
 
 def _open_parent(path: Path) -> int:

@@ -241,7 +241,7 @@ def test_a_flavour_that_is_not_installed_is_said(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("tool", ["ip", "nft", "ipset", "tc"])
+@pytest.mark.parametrize("tool", ["ip", "nft", "ipset"])
 def test_doctor_does_without_a_tool(tool: str) -> None:
     """And says that a run does without it, too. No file of that name can be executed."""
     script = 'for path in $(which -a "$0"); do mount --bind /dev/null "$(realpath "$path")"; done; exec "$@"'

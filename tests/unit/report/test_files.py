@@ -42,6 +42,15 @@ def test_writes_into_directories_that_it_makes(tmp_path: Path) -> None:
     assert (directory / "failed/01-x/journey.txt").read_bytes() == b"hops"
 
 
+def test_git_ignores_a_new_directory_of_evidence_and_no_other(tmp_path: Path) -> None:
+    """As pytest has it of its cache."""
+    write_evidence(tmp_path / "captures" / "shop", [("a.txt", b"a")])
+    assert (tmp_path / "captures" / ".gitignore").read_text().endswith("\n*\n")
+    (tmp_path / "mine").mkdir()
+    write_evidence(tmp_path / "mine" / "shop", [("a.txt", b"a")])
+    assert not (tmp_path / "mine" / ".gitignore").exists()
+
+
 def test_inputs_that_are_named_alike_have_directories_of_their_own(tmp_path: Path) -> None:
     """The evidence of one does not take that of the other away, whichever runs again."""
     captures = tmp_path / "captures"
@@ -56,9 +65,8 @@ def test_inputs_that_are_named_alike_have_directories_of_their_own(tmp_path: Pat
             directory = claim_directory(captures / Path(source).stem, source)
             assert directory == captures / name
             write_evidence(directory, [(f"{name}.pcapng", source.encode())])
-    assert tree(captures) == {
-        f"{name}/{file}" for _, name in runs for file in (f"{name}.pcapng", "index.json")
-    }
+    files = {f"{name}/{file}" for _, name in runs for file in (f"{name}.pcapng", "index.json")}
+    assert tree(captures) == {".gitignore", *files}
 
 
 def test_a_directory_of_a_run_that_is_not_done_is_taken(tmp_path: Path) -> None:
@@ -254,6 +262,7 @@ def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
 
 
 def test_a_check_leaves_an_empty_directory(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
     check_writable(tmp_path / "a" / "b")
     assert tree(tmp_path) == set()
     assert (tmp_path / "a" / "b").is_dir()
