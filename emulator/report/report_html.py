@@ -271,7 +271,7 @@ def _flow(
         else (),
         ways=tuple(_way(alike, flow.client.netns, pods) for alike in drawn),
         not_drawn=(
-            f"{undrawn} ways of its packets are not drawn here: --json and the captures have them."
+            f"Ways of its packets that are not drawn here: {undrawn}. --json and the captures have them."
             if undrawn
             else ""
         ),

@@ -54,7 +54,10 @@ def bare_checkout() -> Iterator[Path]:
 
 def test_without_a_command_it_says_how_to_use_it() -> None:
     result = run(WITH_ENV)
-    assert (result.returncode, result.stderr) == (2, "usage: scripts/with-env COMMAND [ARGUMENT…]\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "usage: scripts/with-env [--browser] COMMAND [ARGUMENT…]\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,7 @@ def test_without_a_command_it_says_how_to_use_it() -> None:
         (["podwire"], "python --version"),
         (["pytest"], "pytest --version"),
         (["python", "-m", "pytest"], "pytest --version"),
+        (["--browser", "pytest"], "--browser pytest --version"),
     ],
     ids=" ".join,
 )
@@ -205,7 +209,7 @@ def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
     for path in REQUIREMENTS:
         for name, (version, _) in pins(path).items():
             versions.setdefault(name, set()).add(version)
-    assert len(REQUIREMENTS) == 3
+    assert len(REQUIREMENTS) == 4
     assert {name: several for name, several in versions.items() if len(several) > 1} == {}
 
 

@@ -147,7 +147,7 @@ def test_pictures_beyond_the_most_are_counted(monkeypatch: pytest.MonkeyPatch) -
     page = read(replace(REPORT, flows=(PASSED, PASSED, FAILED)))
     assert len(page.of("figure")) == 2
     assert "Journeys of 2 flows are not all drawn: a page has 2 pictures at most" in page.all_text
-    assert "2 ways of its packets are not drawn here" in page.all_text
+    assert "Ways of its packets that are not drawn here: 2." in page.all_text
 
 
 def test_the_policy_allows_this_script_and_style_alone() -> None:
