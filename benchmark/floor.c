@@ -180,14 +180,22 @@ static void add_bridge(char **f) {
     end(n, h);
 }
 
+static void one_queue(struct nlmsghdr *h) { /* else the kernel takes queues back, and waits for it */
+    unsigned one = 1;
+    attribute(h, IFLA_NUM_TX_QUEUES, &one, sizeof one);
+    attribute(h, IFLA_NUM_RX_QUEUES, &one, sizeof one);
+}
+
 static void add_veth(char **f) { /* 1: NS INDEX NAME MAC BRIDGE HAIRPIN, 7: the same of the peer */
     struct netns *n = &spaces[atoi(f[1])], *peer = &spaces[atoi(f[7])];
     struct nlmsghdr *h = begin_link(n, f + 2);
+    one_queue(h);
     struct rtattr *info = attribute(h, IFLA_LINKINFO, 0, 0);
     text_attribute(h, IFLA_INFO_KIND, "veth");
     struct rtattr *data = attribute(h, IFLA_INFO_DATA, 0, 0);
     struct ifinfomsg other = {.ifi_index = atoi(f[8])}; /* not up: in this message the kernel refuses it (ENOTCONN) */
     struct rtattr *end_of_it = attribute(h, VETH_INFO_PEER, &other, sizeof other);
+    one_queue(h);
     text_attribute(h, IFLA_IFNAME, f[9]);
     mac_attribute(h, IFLA_ADDRESS, f[10]);
     attribute(h, IFLA_NET_NS_FD, &peer->fd, sizeof peer->fd);

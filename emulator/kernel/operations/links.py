@@ -28,6 +28,7 @@ from .registry import handles
 
 RTM_DELLINK, RTM_NEWNEIGH = 17, 28
 IFLA_MASTER, IFLA_GROUP, IFLA_NET_NS_FD = 10, 27, 28
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
@@ -112,10 +113,14 @@ def new_veth(
 ) -> bytes:
     """Creates a veth pair, this end up, the other in the namespace behind ``peer_fd`` and down.
 
-    The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): set it up from inside.
+    The peer cannot be set up in the same message (ENOTCONN, kernel 6.18): set it up from inside. Both ends
+    have one queue: without the numbers the kernel makes one for each processor, takes all but one back, and
+    waits for an RCU grace period to do so (drivers/net/veth.c, veth_init_queues).
     """
+    queues = attribute(IFLA_NUM_TX_QUEUES, U32.pack(1)) + attribute(IFLA_NUM_RX_QUEUES, U32.pack(1))
     other = (
         IFINFO.pack(0, 0, 0, peer_index, 0, 0)
+        + queues
         + name_attribute(peer)
         + mac_attribute(peer_mac)
         + attribute(IFLA_NET_NS_FD, U32.pack(peer_fd))
@@ -127,7 +132,11 @@ def new_veth(
     return message(
         RTM_NEWLINK,
         NLM_F_CREATE | NLM_F_EXCL,
-        IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP) + name_attribute(name) + mac_attribute(mac) + info,
+        IFINFO.pack(0, 0, 0, index, IFF_UP, IFF_UP)
+        + queues
+        + name_attribute(name)
+        + mac_attribute(mac)
+        + info,
     )
 
 
