@@ -366,7 +366,7 @@ class DifferenceError(AssertionError):
 @pytest.mark.parametrize("mode", MODES)
 @settings(
     SEARCH,
-    max_examples=WANTED or 25,
+    max_examples=WANTED or 15,
     derandomize=not WANTED,
 )
 @given(cluster=clusters())
@@ -377,7 +377,7 @@ def test_packets_do_what_the_objects_promise(mode: str, cluster: Sequence[Manife
 @pytest.mark.ipvs("changes")
 @settings(
     SEARCH,
-    max_examples=WANTED or 8,  # a second each
+    max_examples=WANTED or 5,  # a second each
     derandomize=not WANTED,
 )
 @given(cluster=clusters(shared_addresses=False))

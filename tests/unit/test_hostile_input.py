@@ -342,7 +342,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     path=st.sampled_from(WORDS), before=st.sampled_from(["", "a", "10.0.0.1", "10.0.0.0/8"]), hostile=HOSTILE
 )
@@ -392,7 +392,7 @@ ODD: list[Any] = [
 ODD += ["fd00::/8,10.0.0.0/8", [], {}, [None], [[]], {"": None}, {"a": {}}, [{"name": 1}], "x" * 300]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     path=st.sampled_from(list(places(DOCUMENTS))),
     odd=st.sampled_from(ODD),

@@ -75,7 +75,7 @@ def histories(draw: st.DrawFn, mode: str) -> list[ClusterState]:
     return states
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories("nftables"))
 def test_nftables_changed_are_nftables_written_anew(states: Sequence[ClusterState]) -> None:
     known = nftables.rules(states[0])
@@ -88,7 +88,7 @@ def test_nftables_changed_are_nftables_written_anew(states: Sequence[ClusterStat
                 assert changed[0].on(name).table == slow_nftables.node_rules(new, name).table
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories("iptables"))
 def test_iptables_changed_are_iptables_written_anew(states: Sequence[ClusterState]) -> None:
     known = iptables.rules(states[0])
@@ -109,7 +109,7 @@ def test_iptables_changed_are_iptables_written_anew(states: Sequence[ClusterStat
             assert in_order(loaded(known.on(name))) == in_order(anew)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])
 @given(data=st.data())
 def test_a_planner_that_follows_plans_what_one_that_begins_does(mode: str, data: st.DataObject) -> None:

