@@ -228,6 +228,11 @@ def _place(target: str) -> str:
     return os.path.abspath(target) if os.path.exists(target) else target
 
 
+def topology_names(directory: Path) -> list[str]:
+    """Returns the names of the topologies in ``directory``."""
+    return sorted(_topologies(directory))
+
+
 def describe_topologies(directory: Path) -> list[tuple[str, str]]:
     """Returns the name and the question of every topology in ``directory``, by name."""
     return [(name, question_of(path)) for name, path in sorted(_topologies(directory).items())]

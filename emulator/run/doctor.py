@@ -91,6 +91,7 @@ table ip podwire-test {
 
 # packages that podwire imports (requirements.in), by the names of their modules
 PACKAGES = (
+    "argcomplete",
     "google_crc32c",
     "h11",
     "jinja2",
