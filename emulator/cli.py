@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, get_args
 from . import __version__
 from .commands import about, capture, completion, running
 from .commands.parser import Command, Parser, add_nothing
-from .errors import Exit, InputError, PodwireError, UsageError, printable
+from .errors import Exit, InputError, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
@@ -374,16 +374,19 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--modes",
         metavar="MODE,MODE…",
-        help="what to compare (default: the cluster's own mode and nftables, which Kubernetes 1.40 makes "
-        "the default)",
+        help="what to compare (default: the cluster's own mode and nftables, the default from Kubernetes "
+        "1.40 on: KEP-5343)",
     )
-    formats = ("table", "json", "yaml", "markdown")
+    formats = ("table", "wide", "json", "yaml", "markdown")
     parser.add_argument(
         "-o",
         "--output",
         choices=formats,
         default="table",
-        help="what to print (default: table; markdown: every flow)",
+        help="what to print (default: table; wide: with the packets; markdown: for a pull request)",
+    )
+    parser.add_argument(
+        "--exit-code", action="store_true", help="exit with 1 where any flow differs, known or not"
     )
     _add_looks(parser)
     _add_files(parser)
@@ -486,7 +489,8 @@ def _diff(args: argparse.Namespace) -> int:
     _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, attempt)
     if attempt.failed:
         return Exit.BAD_INPUT
-    return Exit.OK if comparison.ok else Exit.FLOW_FAILED
+    ok = comparison.ok and not (args.exit_code and comparison.differing)
+    return Exit.OK if ok else Exit.FLOW_FAILED
 
 
 def _tell(
@@ -502,6 +506,7 @@ def _tell(
 
     from .report.files import write_file
     from .report.junit import comparison_to_junit
+    from .report.layout import wants_color
     from .report.modes_json import comparison_to_dict
     from .report.modes_markdown import render_markdown
     from .report.modes_text import render_comparison
@@ -512,13 +517,15 @@ def _tell(
         attempt(lambda: write_file(json, dump_json(values).encode()))
     if xml:
         attempt(lambda: write_file(xml, comparison_to_junit(comparison, pods)))
-    if args.output == "table":
-        text = render_comparison(comparison, width=shutil.get_terminal_size((132, 24)).columns, pods=pods)
-        if any(result.captures for report in comparison.reports.values() for result in report.flows):
-            text += (
-                f"Evidence: {printable(str(args.captures))}/, a directory for each mode (all.pcapng "
-                "holds every frame; one more file a flow)\n"
-            )
+    if args.output in ("table", "wide"):
+        text = render_comparison(
+            comparison,
+            width=shutil.get_terminal_size((132, 24)).columns,
+            pods=pods,
+            wide=args.output == "wide",
+            color=wants_color(os.environ, sys.stdout.isatty()),
+            directory=f"{args.captures}/" if args.captures else "",
+        )
     elif args.output == "markdown":
         text = render_markdown(comparison)
     else:

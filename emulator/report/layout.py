@@ -134,16 +134,15 @@ class Screen:
 
     def spread(self, left: Text, right: Text, first: str = "", hang: str = "") -> list[str]:
         """Returns ``left``, with ``right`` at the right end of the line; below, where that has no room."""
-        size = measure(first) + _measured(left)
-        end = self.width if self.width is None else min(self.width, _WIDEST)
-        if right and end is not None and size + _APART + _measured(right) <= end:
-            line = _Line(self.paint, first)
-            line.add("", left)
-            line.add(" " * (end - size - _measured(right)), right)
-            return [line.painted]
-        if right and self.width is None:
-            return self.pack([left, right], first, hang)
-        return [*self.fold(left, first, hang), *(self.fold(right, hang, hang) if right else [])]
+        if self.width is None or not right:
+            return self.pack([left, right] if right else [left], first, hang)
+        lines = self._fold(left, _Line(self.paint, first), hang)
+        gap = min(self.width, _WIDEST) - lines[-1].size - _measured(right)
+        if gap >= _APART:
+            lines[-1].add(" " * gap, right)
+        else:
+            lines += self._fold(right, _Line(self.paint, hang), hang)
+        return [line.painted for line in lines]
 
     def _room(self, size: int) -> bool:
         return self.width is None or size <= self.width

@@ -1,15 +1,14 @@
 """Writes a comparison of modes for a person who must decide. Pure.
 
-The first questions are answered first: which Services change, for which clients and why, and what to do. The
-packets that show it follow.
+The first questions are answered first: whether ordinary clients notice, then cause by cause who is affected,
+why, what to do, and for which Services. The packets that show it are for those who ask.
 """
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from ..errors import printable
@@ -18,7 +17,6 @@ from ..model.results import FlowResult
 from ..net import is_loopback
 from ..verdicts.compare import (
     answers,
-    counted,
     dialled,
     few,
     named_counts,
@@ -28,43 +26,109 @@ from ..verdicts.modes import (
     DIALLED,
     ComparedFlow,
     Comparison,
-    ServiceDifference,
     Status,
 )
-from .advice import advise, expect_text
-from .layout import table
+from .advice import CAUSES, Cause, cause_of, expect_text, is_usual, not_examined
+from .flows_text import short
+from .layout import BOLD, Screen, table, words
 from .prose import say, say_of_modes
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .run_text import notes
 
-# groups of Services whose changes are explained; the others are named
-MOST_BLOCKS = 20
+MOST_CAUSES = 20  # groups of flows that differ for one cause
 MOST_FLOWS = 40  # differing flows whose packets are shown
 MOST_BACKENDS = 3  # backends of one flow that are named
-MOST_CLIENTS = 4  # clients with the same result that are named
+MOST_NAMES = 4  # clients and destinations of one cause that are named
+MOST_SERVICES = 8  # Services of one cause, or unchanged ones, that are named
+MOST_WHYS = 3  # reasons of one cause that are told
 MOST_ACCEPTED = 5  # flows of FlowChecks for which accepting a mode's difference is explained
 MOST_REASONS = 20  # flows that are not as promised and explained
 _FIRST: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known")  # the order for a reader
+_CLIENTS: Mapping[str, tuple[str, str]] = {
+    "node": ("node", "nodes"),
+    "pod": ("Pod", "Pods"),
+    "external": ("client outside", "clients outside"),
+}
+_KEY = 6  # columns of a fact's name
+_INDENT = "   "
 
 
-def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, str]) -> str:
-    """Returns the whole comparison within ``width`` columns, ending in a newline. ``pods`` maps an address to
-    ``namespace/name``.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Holds the flows that differ for one cause (None: no row of advice says it)."""
+
+    cause: Cause | None
+    flows: Sequence[ComparedFlow]
+
+    @property
+    def title(self) -> str:
+        first = self.flows[0]
+        said = {
+            "unexplained": "UNEXPLAINED, which is a bug",
+            "unknown": "UNKNOWN: frames or a control are missing",
+            "unwanted": f"Not as FlowCheck {first.flow.check} says",
+        }.get(first.status)
+        return said or (self.cause.title if self.cause else "Other differences")
+
+    @property
+    def changes(self) -> str:
+        """Returns ``delivered → rejected``, and other changes behind it."""
+        return "; ".join(dict.fromkeys(flow.change for flow in self.flows))
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(None, (flow.flow.to.service for flow in self.flows))))
+
+
+def group_causes(comparison: Comparison) -> list[Group]:
+    """Returns the flows that differ by cause: bugs first, then what ordinary clients meet, then the rest.
+    Controls, which no mode touches, are among them only if they differ unexplained.
     """
-    differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
-    rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
+    groups: dict[tuple[int, bool, int, str], list[ComparedFlow]] = {}
+    for compared in comparison.differing:
+        if compared.flow.control and compared.status in ("known", "unwanted"):
+            continue
+        cause = cause_of(compared)
+        row = CAUSES.index(cause) if cause and compared.status == "known" else len(CAUSES)
+        check = compared.flow.check if compared.status == "unwanted" else ""
+        key = (_FIRST.index(compared.status), not is_usual(compared), row, check)
+        groups.setdefault(key, []).append(compared)
+    return [Group(cause_of(groups[key][0]), groups[key]) for key in sorted(groups)]
+
+
+def render_comparison(
+    comparison: Comparison,
+    *,
+    width: int,
+    pods: Mapping[str, str],
+    wide: bool = False,
+    color: bool = False,
+    directory: str = "",
+) -> str:
+    """Returns the whole comparison within ``width`` columns, ending in a newline.
+
+    ``pods`` maps an address to ``namespace/name``; ``wide``: with the packets of every flow that differs;
+    ``directory`` is where the evidence of all modes goes ("": nowhere).
+    """
+    screen, groups = Screen(width, color), group_causes(comparison)
+    title = [words(f"podwire diff {comparison.topology}", BOLD), words(" → ".join(comparison.modes))]
     sections = [
-        printable(f"podwire: {comparison.topology}  {' → '.join(comparison.modes)}: {_in_short(comparison)}"),
-        *_changes(comparison, width),
-        "\n".join(_wrapped(_unchanged(comparison.services), width)),
-        "\n".join(_advice(comparison, width)),
-        table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, width),
-        f"{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow"
-        if len(differing) > MOST_FLOWS
+        "\n".join(screen.pack(title, hang="  ")),
+        "\n".join(screen.say(headline(comparison))),
+        "\n".join(
+            line
+            for number, group in enumerate(groups[:MOST_CAUSES], 1)
+            for line in _told(number, group, comparison, screen)
+        ),
+        f"{len(groups) - MOST_CAUSES} more causes; -o json has every flow"
+        if len(groups) > MOST_CAUSES
         else "",
-        "\n".join(_broken_promises(comparison)),
-        "\n".join(f"note: {printable(notice)}" for notice in comparison.notices),
-        "\n".join(map(printable, _kernels(comparison))),
-        _totals(comparison),
+        "\n".join(line for text in _rest(comparison) for line in screen.say(text, hang="  ")),
+        packets(comparison, pods) if wide else "",
+        "\n".join(line for text in _broken_promises(comparison) for line in screen.say(text, hang="  ")),
+        notes(comparison.notices, screen),
+        "\n".join(line for text in _kernels(comparison) for line in screen.say(text, hang="  ")),
+        _end(comparison, screen, wide, directory),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -72,94 +136,99 @@ def render_comparison(comparison: Comparison, *, width: int, pods: Mapping[str, 
 # --- what to decide on ------------------------------------------------------------------------------------
 
 
-def _in_short(comparison: Comparison) -> str:
-    proxied = [change for change in comparison.services if change.service and change.proxied]
-    changed = sum(bool(change.changed) for change in proxied)
-    status = Counter(compared.status for compared in comparison.flows)
-    text = f"{changed} of {len(proxied)} Services {'changes' if changed == 1 else 'change'}"
-    more = [
-        f"{_flows(status['unwanted'])} not as a FlowCheck says" if status["unwanted"] else "",
-        f"{_flows(status['unexplained'])} UNEXPLAINED, which is a bug" if status["unexplained"] else "",
-        f"{_flows(status['unknown'])} UNKNOWN" if status["unknown"] else "",
-    ]
-    return ", ".join([text, *filter(None, more)])
-
-
-def _changes(comparison: Comparison, width: int) -> Iterator[str]:
-    """Yields a block for all Services that change alike: the first in full, and the names of the others."""
-    of: dict[str, list[ComparedFlow]] = {}
-    for compared in comparison.differing:
-        if not compared.flow.control:
-            of.setdefault(compared.flow.to.service, []).append(compared)
-    likewise: dict[frozenset[tuple[object, ...]], list[ServiceDifference]] = {}
-    for change in comparison.services:
-        if change.changed:
-            likewise.setdefault(frozenset(map(_kind, of[change.service])), []).append(change)
-    groups = list(likewise.values())
-    for first, *others in groups[:MOST_BLOCKS]:
-        yield "\n".join(
-            [_headline(first), *_alike(of[first.service], width), *_wrapped(_likewise(others), width, "  ")]
+def headline(comparison: Comparison) -> str:
+    """Returns whether clients that dial what is there notice, and how many flows differ."""
+    usual = [flow for flow in comparison.differing if is_usual(flow) and not flow.flow.control]
+    services = sorted({flow.flow.to.service for flow in usual if flow.flow.to.service})
+    proxied = sum(change.proxied and bool(change.service) for change in comparison.services)
+    if services:
+        changes = "changes" if len(services) == 1 else "change"
+        said = (
+            f"{len(services)} of {count(proxied, 'Service')} {changes} for clients that dial what is there "
+            f"({few(map(short, services), MOST_SERVICES)})"
         )
-    if unsaid := [
-        f"{_who(change)} ({counted(change.how.items())})"
-        for group in groups[MOST_BLOCKS:]
-        for change in group
-    ]:
-        yield "\n".join(_wrapped([f"More that change: {', '.join(unsaid)}; -o json has every flow"], width))
+    elif usual:
+        said = f"{count(len(usual), 'flow')} to no Service's port change for clients that dial what is there"
+    else:
+        said = "Nothing changes for clients inside or outside that dial what is there"
+    return f"{said}: {totals(comparison)}."
 
 
-def _kind(compared: ComparedFlow) -> tuple[object, ...]:
-    """Returns the key that is equal for Services that change alike: all but names, addresses and ports."""
-    flow = compared.flow
-    reasons = tuple((modes, reason.kinds) for reason, modes in _explaining(compared).items())
-    return _what(compared), flow.client.kind, flow.to.how, is_loopback(flow.to.ip), reasons
+def totals(comparison: Comparison) -> str:
+    """Returns how many flows are the same, and how the others differ."""
+    statuses = Counter(compared.status for compared in comparison.flows)
+    parts = [
+        f"{statuses['same']} of {count(len(comparison.flows), 'flow')} {_are(statuses['same'])} the same",
+        f"{statuses['known']} {'differs' if statuses['known'] == 1 else 'differ'} as documented",
+        f"{count(statuses['unwanted'], 'flow')} not as a FlowCheck says" if statuses["unwanted"] else "",
+        f"{statuses['unexplained']} unexplained" + (", which is a bug" if statuses["unexplained"] else ""),
+        f"{statuses['unknown']} UNKNOWN" if statuses["unknown"] else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
-def _likewise(changes: Sequence[ServiceDifference]) -> Iterator[str]:
-    if changes:
-        yield f"likewise: {', '.join(f'{_who(c)} ({c.changed} of {_flows(c.flows)})' for c in changes)}"
+def _told(number: int, group: Group, comparison: Comparison, screen: Screen) -> Iterator[str]:
+    """Yields the lines of one cause."""
+    services = len(group.services)
+    size = count(services, "Service") if services else count(len(group.flows), "flow")
+    title = words(f"{group.title}: {group.changes}", BOLD)
+    yield from screen.spread(title, words(size), f"{number:<{len(_INDENT)}}", _INDENT)
+    for key, text in facts(group, comparison):
+        yield from screen.say(text, f"{_INDENT}{key:{_KEY}}", _INDENT + " " * _KEY)
 
 
-def _headline(change: ServiceDifference) -> str:
-    return printable(
-        f"{_who(change)}: {change.changed} of {_flows(change.flows)} "
-        f"{'changes' if change.changed == 1 else 'change'}"
-    )
+def facts(group: Group, comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Yields who is affected by a cause, why, what to do, and of which Services it is."""
+    yield "who", _who(group.flows)
+    explained = group.flows[0].status == "known" and not is_usual(group.flows[0])
+    for text in [] if explained else _whys(group.flows):
+        yield "why", text
+    if group.cause and group.flows[0].status in ("known", "unwanted"):
+        yield "do", group.cause.advice
+    for text in _how_to_accept(comparison, group.flows):
+        yield "do", text
+    if group.services:
+        yield "of", few(map(short, group.services), MOST_SERVICES)
+    if explained:
+        sections = sorted({section for compared in group.flows for section in compared.sections})
+        yield "see", f"docs/semantics {', '.join(map(str, sections))}"
 
 
-def _alike(flows: Iterable[ComparedFlow], width: int) -> Iterator[str]:
-    """Yields the change of each group of flows, then why; clients with the same change come together."""
-    clients: dict[tuple[str, ...], dict[str, None]] = {}
-    for compared in flows:
-        alike = (_what(compared), _where(compared), *_reasons(compared))
-        clients.setdefault(alike, {})[_short(compared.flow.client.label)] = None
-    for (what, where, *why), names in clients.items():
-        yield from _wrapped([f"{what}  from {few(names, MOST_CLIENTS)} to {where}"], width, "  ", 4)
-        yield from _wrapped(why, width, "      ", 2)
+def _who(flows: Sequence[ComparedFlow]) -> str:
+    clients = [
+        f"{one if len(names) == 1 else several} {few(names, MOST_NAMES)}"
+        for kind, (one, several) in _CLIENTS.items()
+        if (names := _clients(flows, kind))
+    ]
+    dials = "dials" if len({compared.flow.client.label for compared in flows}) == 1 else "dial"
+    return f"{' and '.join(clients)} that {dials} {few(dict.fromkeys(map(_where, flows)), MOST_NAMES)}"
 
 
-def _what(compared: ComparedFlow) -> str:
-    if compared.status == "known":
-        return compared.change
-    return (
-        f"{compared.change} "
-        f"({_wanted(compared) if compared.status == 'unwanted' else compared.status.upper()})"
-    )
-
-
-def _wanted(compared: ComparedFlow) -> str:
-    failed = [result for result in compared.results.values() if result.verdict == "fail"]
-    wanted = failed[0].expected
-    more = f"answer {wanted.health}" if wanted.health else f"source {wanted.source}" if wanted.source else ""
-    more = f", {more}" if more and "outcome" not in compared.aspects else ""
-    return f"FlowCheck {compared.flow.check} wants it {outcome_word(wanted)}{more}"
+def _clients(flows: Sequence[ComparedFlow], kind: str) -> Sequence[str]:
+    clients = (compared.flow.client for compared in flows)
+    return list(dict.fromkeys(short(one.label.partition(" ")[2]) for one in clients if one.kind == kind))
 
 
 def _where(compared: ComparedFlow) -> str:
     flow = compared.flow
     through = f" through {flow.via}" if flow.via and flow.to.how != "nodePort" else ""
-    address = "" if flow.to.how == "nodePort" and is_loopback(flow.to.ip) else str(dialled(flow))
-    return f"{_short(flow.to.label)}{through}" + ("" if address in flow.to.label else f" ({address})")
+    address = str(dialled(flow))
+    if flow.to.how == "nodePort":
+        return f"localhost:{flow.to.port}" if is_loopback(flow.to.ip) else address
+    return f"{short(flow.to.label)}{through}" + ("" if address in flow.to.label else f" ({address})")
+
+
+def _whys(flows: Iterable[ComparedFlow]) -> list[str]:
+    """Returns each reason as a sentence, with its modes; alike ones once, the first few."""
+    said: dict[tuple[object, ...], str] = {}
+    for compared in flows:
+        for reason, modes in _explaining(compared).items():
+            said.setdefault((modes, reason.kinds), say_of_modes(reason, modes))
+        if compared.status == "unwanted":
+            said.setdefault((compared.flow.check, compared.flow.entry), _wanted(compared))
+    every = list(said.values())
+    more = [f"and otherwise ({len(every) - MOST_WHYS} more): -o json"] if len(every) > MOST_WHYS else []
+    return [*every[:MOST_WHYS], *more]
 
 
 def _explaining(compared: ComparedFlow) -> Mapping[Reason, tuple[str, ...]]:
@@ -171,32 +240,12 @@ def _explaining(compared: ComparedFlow) -> Mapping[Reason, tuple[str, ...]]:
     return modes
 
 
-def _reasons(compared: ComparedFlow) -> Iterator[str]:
-    """Yields each reason as a sentence, with its modes."""
-    for reason, modes in _explaining(compared).items():
-        yield say_of_modes(reason, modes)
-
-
-def _unchanged(changes: Sequence[ServiceDifference]) -> Iterator[str]:
-    same = [c for c in changes if not c.changed]
-    served = [f"{_who(c)} ({c.flows})" for c in same if c.proxied and c.flows]
-    if served:
-        yield f"Nothing changes (and so many flows show it): {', '.join(served)}"
-    if silent := [_who(c) for c in same if c.proxied and not c.flows]:
-        yield f"No flow dials: {', '.join(silent)}"
-    if unproxied := [_who(c) for c in same if not c.proxied]:
-        yield f"kube-proxy has no part in: {', '.join(unproxied)}"
-
-
-def _who(change: ServiceDifference) -> str:
-    return change.service or "no Service's port"
-
-
-def _advice(comparison: Comparison, width: int) -> Iterator[str]:
-    flows = [compared for compared in comparison.differing if not compared.flow.control]
-    if lines := [f"- {line}" for line in (*advise(flows), *_how_to_accept(comparison, flows))]:
-        yield "What to do:"
-        yield from _wrapped(lines, width)
+def _wanted(compared: ComparedFlow) -> str:
+    failed = [result for result in compared.results.values() if result.verdict == "fail"]
+    wanted = failed[0].expected
+    more = f"answer {wanted.health}" if wanted.health else f"source {wanted.source}" if wanted.source else ""
+    more = f", {more}" if more and "outcome" not in compared.aspects else ""
+    return f"FlowCheck {compared.flow.check} wants it {outcome_word(wanted)}{more}"
 
 
 def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Iterator[str]:
@@ -207,11 +256,10 @@ def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Ite
             modes = ", ".join(
                 f"{mode}: {expect_text(comparison.accepted(compared, mode))}" for mode in compared.failed
             )
-            what = (
-                f"What FlowCheck {compared.flow.check} does not want of “{compared.flow.entry}”, and "
-                "you accept, it can say: "
-            )
-            said[f"{what}expect: {{modes: {{{modes}}}}} beside what it expects in the others."] = None
+            said[
+                f"to accept it, “{compared.flow.entry}” of FlowCheck {compared.flow.check} can say "
+                f"expect: {{modes: {{{modes}}}}} beside what it expects in the others."
+            ] = None
     yield from list(said)[:MOST_ACCEPTED]
     if len(said) > MOST_ACCEPTED:
         yield (
@@ -220,26 +268,48 @@ def _how_to_accept(comparison: Comparison, flows: Iterable[ComparedFlow]) -> Ite
         )
 
 
-def _wrapped(lines: Iterable[str], width: int, indent: str = "", further: int = 2) -> list[str]:
-    """Returns ``lines``, indented and folded; continuation lines are indented ``further``."""
-    return [
-        line
-        for text in lines
-        for line in textwrap.wrap(
-            printable(text),
-            width,
-            initial_indent=indent,
-            subsequent_indent=indent + " " * further,
-            break_on_hyphens=False,
-        )
-    ]
+def _rest(comparison: Comparison) -> Iterator[str]:
+    """Yields the Services that do not change, and what was not examined."""
+    same = [c for c in comparison.services if c.service and not c.changed]
+    for title, names in (
+        ("Unchanged", [c.service for c in same if c.proxied and c.flows]),
+        ("Dialled by no flow", [c.service for c in same if c.proxied and not c.flows]),
+        ("Not kube-proxy's", [c.service for c in same if not c.proxied]),
+    ):
+        if names:
+            yield f"{title}: {few(map(short, names), MOST_SERVICES)}"
+    yield f"Not examined: {not_examined(comparison.modes)}"
 
 
-def _flows(number: int) -> str:
-    return f"{number} flow" if number == 1 else f"{number} flows"
+def _end(comparison: Comparison, screen: Screen, wide: bool, directory: str) -> str:
+    """Returns where to read on."""
+    facts = [] if wide or not comparison.differing else [words("Every packet: -o wide")]
+    captured = any(result.captures for report in comparison.reports.values() for result in report.flows)
+    if directory and captured:
+        facts.append(words(f"Evidence: {directory} has a directory for each mode"))
+    return "\n".join(screen.pack(facts, hang="  "))
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def count(number: int, noun: str) -> str:
+    """Returns ``1 flow``, ``2 flows``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # --- what shows it ----------------------------------------------------------------------------------------
+
+
+def packets(comparison: Comparison, pods: Mapping[str, str]) -> str:
+    """Returns a table of the packets of the first flows that differ, as wide as it is."""
+    differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
+    rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
+    text = table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, None)
+    if len(differing) > MOST_FLOWS:
+        text += f"\n\n{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow"
+    return text
 
 
 def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
@@ -258,18 +328,13 @@ def _rows(compared: ComparedFlow, pods: Mapping[str, str]) -> Iterator[tuple[str
         modes.setdefault(cells, []).append(mode)
     lines = [(", ".join(named), *cells) for cells, named in modes.items()]
     lines += [("",) * len(lines[0])] * (2 - len(lines))
-    titles = [printable(_short(title)) for title in (compared.flow.name, _verdict(compared))]
+    titles = [printable(short(title)) for title in (compared.flow.name, _verdict(compared))]
     yield from ((title, *line) for title, line in zip_longest(titles, lines, fillvalue=""))
-
-
-def _short(text: str) -> str:
-    """Returns ``text`` without the default namespace, which kubectl leaves out too."""
-    return re.sub(r"(?<![\w-])default/", "", text)
 
 
 def _backends(result: FlowResult, pods: Mapping[str, str]) -> str:
     """Returns one printable line for each backend; if there are many, only the first ones."""
-    names = [printable(_short(name)) for name in sorted(named_counts(result.observed.backends, pods))]
+    names = [printable(short(name)) for name in sorted(named_counts(result.observed.backends, pods))]
     more = [f"(+{len(names) - MOST_BACKENDS} more)"] if len(names) > MOST_BACKENDS else []
     return "\n".join([*names[:MOST_BACKENDS], *more]) or "none"
 
@@ -320,7 +385,7 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
         for requirement in report.requirements
         if requirement.verdict == "fail"
     ]
-    yield from map(printable, lines[:MOST_REASONS])
+    yield from lines[:MOST_REASONS]
     if len(lines) > MOST_REASONS:
         yield f"{len(lines) - MOST_REASONS} more are not as promised; -o json has every flow"
 
@@ -333,23 +398,3 @@ def _kernels(comparison: Comparison) -> Iterator[str]:
     for mode, lacked in comparison.guests.items():
         kernel = comparison.reports[mode].machine["kernel"]
         yield f"{mode}: kernel {kernel} in user-mode Linux, because this machine's has no {lacked}"
-
-
-def _totals(comparison: Comparison) -> str:
-    count = Counter(compared.status for compared in comparison.flows)
-    parts = [
-        (
-            f"{_flows(len(comparison.flows))} in {len(comparison.modes)} modes: {count['same']} the "
-            f"same, {count['known']} known to differ, "
-        )
-        + (f"{count['unwanted']} not as a FlowCheck says, " if count["unwanted"] else "")
-        + f"{count['unexplained']} unexplained"
-        + (f", {count['unknown']} unknown" if count["unknown"] else ""),
-    ]
-    for mode, report in comparison.reports.items():
-        promised = report.summary["pass"]
-        parts.append(
-            f"{mode}: {promised} as promised"
-            + (f", {len(report.flows) - promised} not" if promised < len(report.flows) else "")
-        )
-    return "; ".join(parts)

@@ -102,8 +102,8 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
     if not schedule.pairs:
         if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
             yield (
-                f"{sampled} flows met a sample of their Service's endpoints only; a FlowCheck with attempts: "
-                "meets them all"
+                f"{sampled} {'flow' if sampled == 1 else 'flows'} met a sample of the Service's endpoints "
+                "only; a FlowCheck with attempts: meets them all"
             )
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from emulator.proxy import MODES
+from emulator.report.modes_markdown import render_table
+from emulator.run.diff import run_modes
+from emulator.run.run import Options
 from tests.guest import with_guest
-from tests.sandboxed import ROOT, podwire
+from tests.sandboxed import ROOT, scenario_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow, with_guest]
 
@@ -16,11 +19,8 @@ PAGE = ROOT / "docs" / "services.md"
 @pytest.fixture(scope="module")
 def said() -> str:
     """Returns the table of a run."""
-    result = podwire(
-        "diff", "whose-address", "--modes", ",".join(MODES), "-o", "markdown", "--captures", "none"
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    scenarios = {mode: scenario_of("whose-address", proxy_mode=mode) for mode in MODES}
+    return render_table(run_modes(scenarios, Options()))
 
 
 def test_table_is_that_of_a_run(said: str, request: pytest.FixtureRequest) -> None:

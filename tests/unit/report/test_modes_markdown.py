@@ -1,9 +1,9 @@
-"""Tests a comparison as one Markdown table: rows of clients with the same results, cells with the address
-that arrived.
-"""
+"""Tests a comparison as Markdown: the report, and the table of clients with the same results."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from emulator.model.frames import Health
 from emulator.model.results import FlowResult
 from emulator.net import Endpoint
-from emulator.report.modes_markdown import render_markdown
+from emulator.report.modes_markdown import MOST_BYTES, render_markdown, render_table
 from emulator.verdicts.modes import Comparison, compare_modes
 from tests.unit.report.samples import CLIENT, REPORT, WORKER_1
 from tests.unit.verdicts.test_modes import (
@@ -38,7 +38,7 @@ def table(*rows: tuple[FlowResult, FlowResult]) -> list[str]:
     comparison: Comparison = compare_modes(
         "t", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)}
     )
-    return render_markdown(comparison).splitlines()[2:]
+    return render_table(comparison).splitlines()[2:]
 
 
 def test_clients_that_fare_alike_share_a_row() -> None:
@@ -96,3 +96,48 @@ def test_without_a_flowcheck_a_row_names_destination_and_client() -> None:
 
 def test_no_name_breaks_the_table() -> None:
     assert "a\\|b" in table((named(TO_BOTH, "a|b"), named(TO_BOTH, "a|b")))[0]
+
+
+def comparison_of(*rows: tuple[FlowResult, FlowResult]) -> Comparison:
+    one, other = zip(*rows, strict=True)
+    return compare_modes(
+        "shop", {"iptables": replace(REPORT, flows=one), "nftables": replace(REPORT, flows=other)}
+    )
+
+
+def test_report(golden: Callable[[str, str], None]) -> None:
+    rows = [(named(TO_BOTH, "a Pod"), named(refused(), "a Pod")), (named(TO_BOTH, "b"), named(TO_BOTH, "b"))]
+    golden("screens/diff.md", render_markdown(comparison_of(*rows)))
+
+
+@pytest.mark.parametrize("number", [1, 50, 5000])
+def test_report_fits_into_a_comment_whatever_its_size(number: int) -> None:
+    def one_of(result: FlowResult, n: int) -> FlowResult:
+        return named(result, f"client {n}: {'検査' * 20}", f"check-{n}")
+
+    rows = [(one_of(TO_BOTH, n), one_of(refused() if n % 2 else TO_BOTH, n)) for n in range(number * 2)]
+    text = render_markdown(comparison_of(*rows))
+    assert len(text.encode()) <= MOST_BYTES
+    assert text.startswith("## podwire diff: shop, iptables → nftables\n\n")
+    shown = sum(line.startswith("| check-") for line in text.splitlines())
+    left = re.search(r"^(\d+) rows have no room here \((\d+) of them", text, re.MULTILINE)
+    assert shown + (int(left[1]) if left else 0) == 2 * number
+    assert bool(left) == (number > 50)
+
+
+def test_names_are_no_markup() -> None:
+    evil = "<img src=x> **b** [a](http://b) \n# c"
+    rows = [(named(TO_BOTH, evil, ""), named(refused(), evil, ""))]
+    comparison = comparison_of(*rows)
+    text = render_markdown(replace(comparison, topology=evil))
+    assert "<img" not in text
+    assert "**b**" not in text
+    assert "[a](" not in text
+    assert "\n# c" not in text
+
+
+def test_a_row_names_the_service_and_the_node_that_packets_enter_through() -> None:
+    to = replace(TO_BOTH.flow.to, label="localhost:30080")
+    flow = replace(TO_BOTH.flow, to=to, via="worker-2")
+    (row,) = table(tuple(replace(result, flow=flow) for result in (TO_BOTH, refused())))  # type: ignore[arg-type]
+    assert row.startswith("| localhost:30080 (svc default/web) | pod default/client via worker-2 |")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from emulator.model.results import FlowResult, Observation
 from emulator.net import Endpoint
 from emulator.objects.config import FlowExpect
 from emulator.report.modes_json import SCHEMA, comparison_to_dict
-from emulator.report.modes_text import MOST_BLOCKS, MOST_FLOWS, render_comparison
+from emulator.report.modes_text import MOST_FLOWS, MOST_SERVICES, render_comparison
 from emulator.report.prose import say
 from emulator.report.report_json import dump_json
 from emulator.verdicts.modes import Comparison, compare_modes
@@ -183,12 +183,13 @@ def test_everything_else_is_a_bug(other: FlowResult) -> None:
     comparison = compare(TO_BOTH, other)
     assert comparison.flows[0].status == "unexplained"
     assert not comparison.ok
-    text = render_comparison(comparison, width=200, pods=PODS)
+    text = render_comparison(comparison, width=200, pods=PODS, wide=True)
     assert "BUG: unexplained" in text
-    assert "1 of 1 flow changes" in text
-    assert text.startswith(
-        "podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow UNEXPLAINED, which is a bug\n"
-    )
+    assert "\n1  UNEXPLAINED, which is a bug: " in text
+    assert (
+        "\n1 of 2 Services changes for clients that dial what is there (web): 0 of 1 flow are the same, "
+        "0 differ as documented, 1 unexplained, which is a bug.\n"
+    ) in text
 
 
 GATE = replace(PASSED.flow, check="gate", entry="keeps it")
@@ -201,20 +202,14 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
     comparison = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), AGAINST, promised=REFUSED)
     [flow] = comparison.flows
     assert (flow.status, flow.sections, comparison.ok) == ("unwanted", (9,), False)
-    text = render_comparison(comparison, width=200, pods=PODS)
-    assert text.startswith(
-        "podwire: shop  iptables → nftables: 1 of 2 Services changes, 1 flow not as a FlowCheck says\n"
-    )
-    assert (
-        "  delivered → rejected (FlowCheck gate wants it delivered)  from pod client to svc web:80 "
-        "(10.96.0.10:80)\n"
-    ) in text
+    text = render_comparison(comparison, width=200, pods=PODS, wide=True)
+    assert "0 differ as documented, 1 flow not as a FlowCheck says, 0 unexplained." in text
+    assert "\n1  Not as FlowCheck gate says: delivered → rejected " in text
+    assert "\n   why   FlowCheck gate wants it delivered\n" in text
     assert "FlowCheck gate wants it delivered; promised: docs/semantics 9" in text
-    assert "0 known to differ, 1 not as a FlowCheck says" in text
     assert "known:" not in text
     advice = (
-        "What FlowCheck gate does not want of “keeps it”, and you accept, it can say: expect: {modes: "
-        "{nftables: {outcome: rejected}}} "
+        "to accept it, “keeps it” of FlowCheck gate can say expect: {modes: {nftables: {outcome: rejected}}} "
     )
     assert f"{advice}beside what it expects in the others." in " ".join(text.split())
     assert "BUG" not in text
@@ -321,9 +316,7 @@ def test_the_answer_that_a_flow_check_wants_is_said() -> None:
     }
     comparison = compare_modes("shop", reports, {"iptables": lambda _: promise})
     assert comparison.flows[0].status == "unwanted"
-    assert "delivered → rejected (FlowCheck gate wants it delivered)" in render_comparison(
-        comparison, width=200, pods=PODS
-    )
+    assert "FlowCheck gate wants it delivered\n" in render_comparison(comparison, width=200, pods=PODS)
 
 
 def test_endpoints_that_nobody_serves_may_end_differently_in_each_mode() -> None:
@@ -380,21 +373,20 @@ def test_services_come_first() -> None:
         for mode, results in flows.items()
     }
     comparison = compare_modes("shop", reports)
-    lines = render_comparison(comparison, width=200, pods=PODS).splitlines()
-    assert lines[:7] == [
-        "podwire: shop  iptables → nftables: 1 of 2 Services changes",
-        "",
-        "default/web: 1 of 1 flow changes",
-        "  delivered → rejected  from pod client to svc web:80 (10.96.0.10:80)",
-        "      nftables mode serves no node ports at 172.18.0.3: a closed port (docs/semantics 9)",
-        "",
-        "Nothing changes (and so many flows show it): no Service's port (1)",
-    ]
-    assert lines[7:9] == ["No flow dials: default/kubernetes", "kube-proxy has no part in: default/peers"]
-    assert lines[-1] == (
-        "3 flows in 2 modes: 2 the same, 1 known to differ, 0 unexplained; iptables: 3 as promised; "
-        "nftables: 3 as promised"
+    lines = render_comparison(comparison, width=110, pods=PODS).splitlines()
+    assert lines[:2] == ["podwire diff shop   iptables → nftables", ""]
+    assert " ".join(lines[2:4]) == (
+        "Nothing changes for clients inside or outside that dial what is there: 2 of 3 flows are the same, 1 "
+        "differs as documented, 0 unexplained."
     )
+    assert lines[5].startswith("1  Node ports at other addresses than the primary InternalIP: delivered → ")
+    assert lines[5].endswith(" 1 Service")
+    assert lines[6] == "   who   Pod client that dials svc web:80 (10.96.0.10:80)"
+    assert lines[7].startswith("   do    Dial the primary InternalIP, or set nodePortAddresses ")
+    assert lines[9:13] == ["   of    web", "   see   docs/semantics 9", "", "Dialled by no flow: kubernetes"]
+    assert lines[13] == "Not kube-proxy's: peers"
+    assert lines[14].startswith("Not examined: node firewalls")
+    assert lines[-1] == "Every packet: -o wide"
     assert comparison.ok
 
 
@@ -405,7 +397,7 @@ def test_reports_of_other_flows_are_not_compared() -> None:
 
 
 def packets(comparison: Comparison) -> list[str]:
-    text = render_comparison(comparison, width=200, pods=PODS)
+    text = render_comparison(comparison, width=80, pods=PODS, wide=True)
     return text[text.index("THE PACKETS") :].split("\n\n")[0].splitlines()[1:]
 
 
@@ -423,14 +415,15 @@ def test_why_is_said_where_it_explains() -> None:
         compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS
     )
     assert (
-        "      iptables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
-        f"      nftables: {say(AS_NODE.because)}\n" in both_deliver
+        "   why   iptables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
+        f"   why   nftables: {say(AS_NODE.because)}\n" in both_deliver
     )
-    one_does_not = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
-    assert "ClusterIP from a Pod" not in one_does_not
+    habit = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
+    assert "   why " not in habit
     bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
     assert (
-        "      iptables, nftables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n" in bug
+        "   why   iptables, nftables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
+        in bug
     )
     of_one_mode = render_comparison(
         compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASYMMETRIC_WAY, reply_from=(str(B0),))),
@@ -452,8 +445,7 @@ def test_clients_to_whom_the_same_happens_are_told_together() -> None:
         for mode, result in (("iptables", TO_BOTH), ("nftables", refused()))
     }
     text = render_comparison(compare_modes("shop", reports), width=200, pods=PODS)
-    assert "from pod client-0, pod client-1, pod client-2, pod client-3 (+2 more) to svc web:80" in text
-    assert text.count("nftables mode serves no node ports at 172.18.0.3") == 1
+    assert "who   Pods client-0, client-1, client-2, client-3 (+2 more) that dial svc web:80" in text
 
 
 def many_services(reasons: list[Reason]) -> Comparison:
@@ -471,29 +463,31 @@ def many_services(reasons: list[Reason]) -> Comparison:
     )
 
 
-def test_of_many_services_some_are_named_only() -> None:
-    text = render_comparison(
-        many_services([Reason(why=why) for why in list(Why)[: MOST_BLOCKS + 2]]),
-        width=200,
-        pods=PODS,
-    )
-    assert text.count(": 1 of 1 flow changes\n") == MOST_BLOCKS
-    assert (
-        "More that change: shop/web-20 (delivered → rejected ×1), shop/web-21 (delivered → rejected "
-        "×1); -o json has every flow\n"
-    ) in text
+def test_services_that_change_for_one_cause_are_told_together() -> None:
+    reasons = [replace(NO_NODE_PORT, at=Endpoint.of(f"10.244.{n}.1", 0)) for n in range(MOST_SERVICES + 2)]
+    text = render_comparison(many_services([*reasons, resting_on(8)]), width=100, pods=PODS)
+    assert re.search(r"^1  Node ports at other addresses .* 10 Services$", text, re.MULTILINE)
+    assert "   of    shop/web-00, shop/web-01," in text
+    assert "(+2 more)" in text
+    assert re.search(r"^2  Addresses and ports that no Service has: .* 1 Service$", text, re.MULTILINE)
 
 
-def test_services_that_change_alike_are_told_together() -> None:
-    reasons = [replace(NO_NODE_PORT, at=Endpoint.of(f"10.244.{n}.1", 0)) for n in range(3)]
-    text = render_comparison(
-        many_services([*reasons, resting_on(9).beside(resting_on(7))]), width=200, pods=PODS
+def test_ordinary_clients_are_told_first() -> None:
+    comparison = many_services([NO_NODE_PORT, Reason(why=Why.SOURCE_RANGES)])
+    text = render_comparison(comparison, width=120, pods=PODS)
+    assert "\n1 of 2 Services changes for clients that dial what is there (shop/web-01): " in text
+    assert text.index("1  Other differences") < text.index("2  Node ports at other addresses")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_diff(golden: Callable[[str, str], None], width: int) -> None:
+    comparison = many_services(
+        [NO_NODE_PORT, NO_NODE_PORT, resting_on(8), Reason(why=Why.LOCAL_FOR_EVERYONE_HAIRPIN)]
     )
-    assert text.count(": 1 of 1 flow changes\n") == 2
-    assert (
-        "\n  likewise: shop/web-01 (1 of 1 flow), shop/web-02 (1 of 1 flow)\n\nshop/web-03: 1 of 1 "
-        "flow changes\n"
-    ) in text
+    golden(
+        f"screens/diff-{width}.txt",
+        render_comparison(comparison, width=width, pods=PODS, directory="captures/"),
+    )
 
 
 def test_a_guest_is_named_with_the_reason() -> None:
@@ -523,7 +517,7 @@ def test_bugs_are_listed_before_what_is_known_and_much_is_cut() -> None:
         m: replace(REPORT, flows=tuple(pair[i] for pair in [*known, bug]))
         for i, m in enumerate(("iptables", "nftables"))
     }
-    lines = render_comparison(compare_modes("shop", reports), width=200, pods=PODS).splitlines()
+    lines = render_comparison(compare_modes("shop", reports), width=200, pods=PODS, wide=True).splitlines()
     assert [line.split("  ")[0] for line in lines if line.startswith("flow ")] == [
         "flow 99",
         *(f"flow {n:02}" for n in range(MOST_FLOWS - 1)),
