@@ -6,7 +6,7 @@ what was dialled, where it ended, and the files to look at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..model.findings import Fault
 from ..model.reasons import Reason, Why
@@ -32,16 +32,21 @@ def failure_blocks(report: Report, screen: Screen, pods: Mapping[str, str], dire
     """Returns a block for each cause. ``pods`` maps an address to ``namespace/name``, ``directory`` is the
     place of the evidence ("": there is none).
     """
-    groups: dict[tuple[object, ...], list[FlowResult]] = {}
-    for result in report.flows:
-        if result.verdict != "pass":
-            groups.setdefault(_cause(result), []).append(result)
-    blocks = list(groups.values())
+    blocks = by_cause(report.flows)
     texts = ["\n".join(_block(report, group, screen, pods, directory)) for group in blocks[:MOST_FAILURES]]
     if left := sum(map(len, blocks[MOST_FAILURES:])):
         more = "1 more flow did" if left == 1 else f"{left} more flows did"
         texts.append("\n".join(screen.say(f"{more} not pass; -o json explains every flow")))
     return "\n\n".join(texts)
+
+
+def by_cause(results: Iterable[FlowResult]) -> list[list[FlowResult]]:
+    """Returns the flows that are not as promised; those that failed alike are together."""
+    groups: dict[tuple[object, ...], list[FlowResult]] = {}
+    for result in results:
+        if result.verdict != "pass":
+            groups.setdefault(_cause(result), []).append(result)
+    return list(groups.values())
 
 
 def _cause(result: FlowResult) -> tuple[object, ...]:
@@ -69,7 +74,7 @@ def _block(
     first = group[0]
     place = first.flow.place
     where = f"{place.file}:{place.line}" if place.line else place.file
-    title = [Word(first.verdict.upper(), VERDICT_COLOURS[first.verdict]), *words(_title(group), BOLD)]
+    title = [Word(first.verdict.upper(), VERDICT_COLOURS[first.verdict]), *words(title_of(group), BOLD)]
     yield from screen.spread(title, words(where), hang=_INDENT)
     who = words(_clients(report, group) if len(group) > 1 else "")
     for number, text in enumerate(_expected_and_was(first, pods)):
@@ -83,7 +88,8 @@ def _block(
             yield from screen.say(text, f"{_INDENT}{name:{_KEY}}", _INDENT + " " * _KEY)
 
 
-def _title(group: Sequence[FlowResult]) -> str:
+def title_of(group: Sequence[FlowResult]) -> str:
+    """Returns the title of flows that failed alike."""
     flow = group[0].flow
     if len(group) == 1:
         return short(flow.name)
@@ -113,7 +119,7 @@ def _facts(
     if finding and finding.fault not in _TOLD:
         yield "reason", [say_verdict(result)]
     yield _why(result)
-    if written := list(_written(report, result)):
+    if written := list(written_at(report, result)):
         yield "object", written
     protocol = "" if flow.protocol == "TCP" else f"{flow.protocol} "
     via = f" via {flow.via}" if flow.via else ""
@@ -138,7 +144,7 @@ def _why(result: FlowResult) -> tuple[str, Sequence[str]]:
     return "because", [say(promise.because)]
 
 
-def _written(report: Report, result: FlowResult) -> Iterator[str]:
+def written_at(report: Report, result: FlowResult) -> Iterator[str]:
     """Yields the objects that decide the flow, and where each is written."""
     promised = (result.expected.promised or result.expected).because
     refs = [ref for reason in _reasons(promised) for ref in reason.objects]

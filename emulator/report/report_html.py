@@ -25,6 +25,7 @@ from ..model.journeys import Journey
 from ..model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
 from ..verdicts.compare import KIND_TITLES, Row, backend_name, dialled, side_by_side, sources_sent
 from .captures import ALL_FRAMES
+from .failures_text import by_cause, title_of, written_at
 from .picture import WIDTH, Picture, draw_journey
 from .prose import say
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 MOST_PICTURES = 1_000  # ways of packets on one page: some 4 MB
 MOST_WAYS = 8  # for one flow
-MOST_LISTED = 50  # flows in the list before the others
+MOST_CAUSES = 50  # in the list before the flows
+MOST_LINKS = 20  # to the flows of one cause
 MOST_OPEN = 10  # flows that are open at first
 _PAGE = Path(__file__).parent / "page"
 _ORDER: Mapping[Verdict, int] = {"fail": 0, "unknown": 1, "pass": 2}
@@ -46,6 +48,18 @@ class Warned(NamedTuple):
 
     text: str
     place: str = ""
+
+
+class Cause(NamedTuple):
+    """Holds flows that failed alike: the ``id`` and name of the first, and how many ``more`` there are."""
+
+    verdict: Verdict
+    title: str
+    place: str
+    reason: str
+    objects: tuple[str, ...]
+    flows: tuple[tuple[str, str], ...]
+    more: int
 
 
 class Way(NamedTuple):
@@ -97,8 +111,8 @@ class Page:
     counts: tuple[str, ...]
     verdicts: tuple[tuple[Verdict, int], ...]
     all_frames: str
-    wrong: tuple[FlowView, ...]
-    more_wrong: int
+    causes: tuple[Cause, ...]
+    more_causes: int
     warnings: tuple[Warned, ...]
     requirements: tuple[RequirementRow, ...]
     left_out: str
@@ -163,7 +177,7 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         _flow(result, f"flow-{numbers[id(result)]}", pods, captures, ways, place < MOST_OPEN)
         for place, (result, ways) in enumerate(zip(ordered, drawn, strict=True))
     ]
-    wrong = [flow for flow in flows if flow.verdict != "pass"]
+    groups = by_cause(ordered)
     undrawn = sum(bool(flow.not_drawn) for flow in flows)
     counts = report.summary
     machine = report.machine
@@ -188,8 +202,8 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         ),
         verdicts=tuple((verdict, counts[verdict]) for verdict in verdicts),
         all_frames=_link(captures, ALL_FRAMES) if captures is not None else "",
-        wrong=tuple(wrong[:MOST_LISTED]),
-        more_wrong=len(wrong[MOST_LISTED:]),
+        causes=tuple(_cause(report, group, numbers) for group in groups[:MOST_CAUSES]),
+        more_causes=len(groups[MOST_CAUSES:]),
         warnings=(),
         requirements=tuple(
             RequirementRow(r.text, r.checked, r.verdict, say_requirement(r)) for r in report.requirements
@@ -206,6 +220,19 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         services=report.services,
         notices=report.notices,
         release=machine.get("podwire", ""),
+    )
+
+
+def _cause(report: Report, group: Sequence[FlowResult], numbers: Mapping[int, int]) -> Cause:
+    first = group[0]
+    return Cause(
+        first.verdict,
+        title_of(group),
+        _place(first.flow.place),
+        say_verdict(first),
+        tuple(written_at(report, first)),
+        tuple((f"flow-{numbers[id(result)]}", result.flow.name) for result in group[:MOST_LINKS]),
+        len(group[MOST_LINKS:]),
     )
 
 

@@ -31,7 +31,7 @@ def test_it_is_read_from_start_to_end_by_tab(show: Show) -> None:
     for _ in range(14):
         opened.press("Tab")
         met.append(opened.focused)
-    assert met[:3] == ["Skip to the flows", "all.pcapng", "pod default/client → svc default/gone:80"]
+    assert met[:3] == ["Skip to the flows", "all.pcapng", "pod client → svc gone:80"]
     assert met[3].startswith("Requirement Checked Verdict Reason")  # a table that may be wider than the page
     assert met[4:12] == [
         "Text: names, addresses, machines",
@@ -92,7 +92,7 @@ def test_a_link_to_a_flow_that_is_filtered_out_shows_it(show: Show) -> None:
     opened = show(MIXED)
     opened.page.get_by_label("FAIL").press("Space")
     opened.wait_for("2 of 3")
-    opened.page.get_by_role("link", name="pod default/client → svc default/gone:80").press("Enter")
+    opened.page.get_by_role("link", name="pod client → svc gone:80").press("Enter")
     opened.wait_for("3 of 3")
     assert opened.focused.startswith("FAIL pod default/client → svc default/gone:80")
     assert opened.page.locator("#flow-2 svg").first.is_visible()

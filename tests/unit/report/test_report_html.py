@@ -81,11 +81,17 @@ def test_flows_that_failed_come_first_with_cause_and_place() -> None:
     ids = [attributes["id"] for attributes in page.of("details") if attributes.get("class") == "flow"]
     assert ids == ["flow-2", "flow-1"]
     text = page.all_text
-    assert (
-        "FAIL pod default/client → svc default/gone:80 checks.yaml:12 it was dropped, not delivered" in text
-    )
+    assert "FAIL pod client → svc gone:80 checks.yaml:12 it was dropped, not delivered" in text
     assert text.index("checks.yaml:12") < text.index("Requirements of the network model")
     assert {"href": "#flow-2"} in page.of("a")
+
+
+def test_flows_that_failed_alike_are_one_cause() -> None:
+    page = read(replace(REPORT, flows=(PASSED, *[FAILED] * 22)))
+    assert "FAIL 22 flows to svc web:80 it was dropped" in page.all_text
+    links = [a["href"] for a in page.of("a") if (a["href"] or "").startswith("#flow-")]
+    assert len(links) == 20
+    assert "2 more" in page.all_text
 
 
 def test_the_first_failures_are_open() -> None:
