@@ -313,6 +313,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
     )
+    _add_derive(parser)
     parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print nothing where everything is as expected"
@@ -320,6 +321,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_looks(parser)
     _add_commands(parser)
     _add_tools(parser)
+
+
+def _add_derive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--derive",
+        action="store_true",
+        help="send the flows that the objects call for beside those of FlowChecks, not only these",
+    )
 
 
 def _add_looks(parser: argparse.ArgumentParser) -> None:
@@ -388,6 +397,7 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exit-code", action="store_true", help="exit with 1 where any flow differs, known or not"
     )
+    _add_derive(parser)
     _add_looks(parser)
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
@@ -441,7 +451,7 @@ def _load(args: argparse.Namespace) -> Inventory:
         ) from None
     try:
         given = [*args.targets, *args.filename]
-        return load(
+        inventory = load(
             given or ([] if args.kustomize else [DEFAULT_TOPOLOGY]),
             topologies=TOPOLOGIES,
             stdin=sys.stdin,
@@ -452,6 +462,7 @@ def _load(args: argparse.Namespace) -> Inventory:
         )
     except ReadingError as error:
         raise InputError(every_problem(error)) from None
+    return inventory.deriving() if getattr(args, "derive", False) else inventory
 
 
 def _source(args: argparse.Namespace) -> str:

@@ -100,7 +100,7 @@ def _default_clients(
     }
     first = next(_addresses(_without(_DOCUMENTATION, cluster), single), Address(DEFAULT_CLIENT.address))
     clients = [replace(DEFAULT_CLIENT, address=str(first))]
-    if inventory.flowChecks:  # FlowChecks name their clients
+    if inventory.flowChecks and not inventory.derives:  # FlowChecks name their clients
         return tuple(clients)
     names = (f"client-{number}" for number in range(2, len(nodes) + 2 * len(inventory.services) + 3))
     free = (name for name in names if all(name != node.name for node in nodes))

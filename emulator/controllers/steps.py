@@ -14,6 +14,7 @@ from typing import Any
 from ..load.faults import did_you_mean, path_text
 from ..objects.config import FlowStep, StepDelete, StepScale, StepTerminate
 from ..objects.kinds import Loaded, Node, Origin, Pod, PodCondition
+from ..objects.selectors import matches_labels
 from ..store.errors import InvalidError
 from ..store.objects import Key, Stored
 from .findings import Findings
@@ -99,11 +100,25 @@ class _Writer:
             self._store.update(found.object.scaled(wanted.replicas))
 
     def terminate(self, ending: StepTerminate) -> None:
-        """Sets the deletionTimestamp of a Pod that goes on running, and its readiness."""
-        found = self._find(Key("Pod", ending.namespace, ending.pod), "terminate.pod")
-        if found is None:
-            return
-        pod: Pod = self._store.delete(found.key, now=NOW, grace=True).object
+        """Sets the deletionTimestamp of Pods that go on running, and their readiness."""
+        for key in self._ending(ending):
+            self._terminate(key, ending)
+
+    def _ending(self, ending: StepTerminate) -> list[Key]:
+        """Returns the Pods that ``ending`` names; none, with a problem, if there are none now."""
+        if not ending.podSelector:
+            found = self._find(Key("Pod", ending.namespace, ending.pod), "terminate.pod")
+            return [found.key] if found else []
+        pods = self._store.list("Pod", ending.namespace)
+        keys = [one.key for one in pods if matches_labels(ending.podSelector, one.object.metadata.labels)]
+        if not keys:
+            labels = ",".join(f"{key}={value}" for key, value in ending.podSelector.items())
+            what = f"there is no Pod with {labels} in namespace {ending.namespace} at this step"
+            self._problem("terminate.podSelector", what)
+        return keys
+
+    def _terminate(self, key: Key, ending: StepTerminate) -> None:
+        pod: Pod = self._store.delete(key, now=NOW, grace=True).object
         ready = PodCondition(type="Ready", status="True" if ending.serving else "False")
         others = tuple(c for c in pod.status.conditions if c.type != "Ready")
         self._store.update(replace(pod, status=replace(pod.status, conditions=(*others, ready))))

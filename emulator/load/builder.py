@@ -266,9 +266,13 @@ class Cluster:
         *,
         steps: Sequence[Mapping[str, Any]] = (),
         namespace: str = "default",
+        derive: bool = False,
     ) -> None:
-        """Adds a FlowCheck; ``flows`` and ``steps`` have the form that its manifest has."""
-        self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec={"flows": flows, "steps": steps})
+        """Adds a FlowCheck; ``flows`` and ``steps`` have the form that its manifest has. ``derive``: the
+        flows that the objects call for are sent as well.
+        """
+        spec = {"derive": derive, "flows": flows, "steps": steps}
+        self._write(OURS, "FlowCheck", name, {"namespace": namespace}, spec=spec)
 
     def manifest(self, manifest: Mapping[str, Any] | str) -> None:
         """Adds a manifest of any kind: as data, or as YAML text of one or several."""

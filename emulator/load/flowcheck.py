@@ -33,6 +33,7 @@ GROUP, VERSION = OURS.split("/")
 _EXACTLY_ONE: Mapping[type[Any], tuple[str, ...]] = {
     FlowFrom: ("pod", "podSelector", "node", "external"),
     FlowTo: ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"),
+    StepTerminate: ("pod", "podSelector"),
 }
 # the tables of the reference, in order: where the value stands, and its type
 _TABLES: Mapping[str, type[Any]] = {
@@ -47,7 +48,7 @@ _TABLES: Mapping[str, type[Any]] = {
 }
 _SPEC: Schema = {
     "type": "object",
-    "description": "Flows, then steps in time with flows of their own. One of both is needed.",
+    "description": "Flows, then steps in time with flows of their own. One of both is needed, or derive.",
     "additionalProperties": False,
 }
 
@@ -147,7 +148,11 @@ def _type_name(hint: Any) -> str:
 def _spec(*, closed: bool) -> Schema:
     flows = {"type": "array", "items": _object(FlowSpec, closed)}
     steps = {"type": "array", "items": _object(FlowStep, closed)}
-    spec = {**_SPEC, "properties": {"flows": flows, "steps": steps}}
+    derive = {
+        "type": "boolean",
+        "description": "Whether the flows that the objects call for are sent as well, at the beginning.",
+    }
+    spec = {**_SPEC, "properties": {"derive": derive, "flows": flows, "steps": steps}}
     if not closed:
         del spec["additionalProperties"]
     return spec

@@ -60,6 +60,7 @@ PROXY_CONFIG = "kubeproxy.config.k8s.io/v1alpha1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FlowCheckSpec:
+    derive: bool = False
     flows: tuple[FlowSpec, ...] = ()
     steps: tuple[FlowStep, ...] = ()
 
@@ -298,7 +299,8 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         faults = _faults(error.errors(include_url=False), value, kind.type)
         return _without(faults, value, kind.type), faults, ignored
     if isinstance(decoded, _FlowCheckManifest):
-        decoded = FlowCheck(metadata=decoded.metadata, flows=decoded.spec.flows, steps=decoded.spec.steps)
+        spec = decoded.spec
+        decoded = FlowCheck(metadata=decoded.metadata, derive=spec.derive, flows=spec.flows, steps=spec.steps)
     return decoded, [], ignored
 
 

@@ -257,7 +257,11 @@ class FlowSpec:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = {"alias_generator": lambda name: name.rstrip("_")}
 
-    name: Annotated[str, "The name under which the flow is reported; unlike the others of the FlowCheck."]
+    name: Annotated[
+        str,
+        "The name under which the flow is reported; unlike the others of the FlowCheck. Left out: its ends, "
+        "as in pod client → service web:80.",
+    ] = ""
     from_: Annotated[FlowFrom, "The client."]  # written ``from``
     to: Annotated[FlowTo, "The destination."]
     via: Annotated[str, "The node through which an external client's packets enter the cluster."] = ""
@@ -310,10 +314,15 @@ class StepScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTerminate:
-    """Gives a Pod its deletionTimestamp: it goes on running, and is ready no more."""
+    """Gives Pods their deletionTimestamp: they go on running, and are ready no more. Exactly one of ``pod``
+    and ``podSelector``.
+    """
 
-    pod: Annotated[str, "The Pod's name."]
-    namespace: Annotated[str, "The Pod's namespace."] = "default"
+    pod: Annotated[str, "A Pod by name."] = ""
+    podSelector: Annotated[
+        Mapping[str, str], "Labels: each Pod that has them all, such as those of a Deployment."
+    ] = field(default_factory=dict)
+    namespace: Annotated[str, "The namespace of the Pods."] = "default"
     serving: Annotated[bool, "Whether its readiness probe still succeeds."] = True
 
 
@@ -327,7 +336,7 @@ class FlowStep:
         tuple[Mapping[str, Any], ...], "The manifests to apply, whole: each replaces the object of its name."
     ] = ()
     scale: Annotated[StepScale | None, "The workload to scale."] = None
-    terminate: Annotated[StepTerminate | None, "The Pod to terminate."] = None
+    terminate: Annotated[StepTerminate | None, "The Pods to terminate."] = None
     wait: Annotated[float, "The seconds between the change and the flows."] = 0
     flows: Annotated[tuple[FlowSpec, ...], "The flows to send then."] = ()
 
@@ -338,10 +347,12 @@ class FlowCheck:
     its manifests.
 
     The flows of a step are a FlowCheck of the state that the step leads to: ``step`` is its name then,
-    ``path`` where its flows are written.
+    ``path`` where its flows are written. ``derive``: the flows that the objects call for are sent as well, at
+    the beginning.
     """
 
     metadata: ObjectMeta
+    derive: bool = False
     flows: tuple[FlowSpec, ...] = ()
     steps: tuple[FlowStep, ...] = ()
     applied: tuple[tuple[Loaded[Any], ...], ...] = ()
@@ -375,3 +386,15 @@ class Inventory:
     proxy: Loaded[KubeProxyConfiguration] | None = None
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     notices: tuple[str, ...] = ()
+
+    @property
+    def derives(self) -> bool:
+        """Returns whether some FlowCheck wants the flows that the objects call for as well."""
+        return any(loaded.object.derive for loaded in self.flowChecks)
+
+    def deriving(self) -> Inventory:
+        """Returns the same with ``derive: true`` in every FlowCheck."""
+        checks = tuple(
+            replace(loaded, object=replace(loaded.object, derive=True)) for loaded in self.flowChecks
+        )
+        return replace(self, flowChecks=checks)

@@ -110,13 +110,18 @@ def _plan_moment(
 ) -> tuple[tuple[Flow, ...], PromiseOf]:
     """Returns the flows that are sent after the step, when the cluster is as ``promised`` knows it."""
     state = promised.state
-    if not moment.flowChecks:
-        flows = derive_flows(state, promised)
-        flows = (*flows, *(derive_mode_differences(promised, flows) if differences else ()))
+    derived: tuple[Flow, ...] = ()
+    at_first = not moment.name
+    if not moment.flowChecks or (at_first and any(one.object.derive for one in moment.flowChecks)):
+        derived = derive_flows(state, promised)
+        derived = (*derived, *(derive_mode_differences(promised, derived) if differences else ()))
         if promised.has_unpromised:
-            flows = tuple(flow for flow in flows if not promised.expect(flow).unpromised)
-        return flows, promised.expect
-    flows, said = flows_from_checks(moment.flowChecks, promised, moment.name)
+            derived = tuple(flow for flow in derived if not promised.expect(flow).unpromised)
+    if not moment.flowChecks:
+        return derived, promised.expect
+    checked, said = flows_from_checks(moment.flowChecks, promised, moment.name)
+    names = {flow.name for flow in derived}  # a control may be the same
+    flows = (*(flow for flow in checked if flow.name not in names), *derived)
 
     def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:
         expectation = promised.expect(flow, before)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...errors import printable
 from ...net import parse_sloppy
 from ...objects.config import (
     ASYMMETRIC,
@@ -30,7 +31,7 @@ MAX_WAIT = 3600
 
 
 def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> FlowCheck:
-    if not (check.flows or check.steps):
+    if not (check.flows or check.steps or check.derive):
         checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
     if check.steps and not check.steps[-1].flows:
         last = len(check.steps) - 1
@@ -65,7 +66,9 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
                 f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}",
             )
     if step.terminate:
-        checks.name((*path, "terminate", "pod"), step.terminate.pod, SUBDOMAIN)
+        _exactly_one((*path, "terminate"), step.terminate, ("pod", "podSelector"), checks)
+        checks.optional_name((*path, "terminate", "pod"), step.terminate.pod, SUBDOMAIN)
+        checks.labels((*path, "terminate", "podSelector"), step.terminate.podSelector)
         checks.name((*path, "terminate", "namespace"), step.terminate.namespace, LABEL)
     if not 0 <= step.wait <= MAX_WAIT:
         checks.fault((*path, "wait"), f"must be between 0 and {MAX_WAIT} seconds, is {shown(step.wait)}")
@@ -73,6 +76,7 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
 
 
 def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[FlowSpec, ...]:
+    flows = _named(flows)
     checks.unique([((*path, i, "name"), flow.name) for i, flow in enumerate(flows)], "name")
     first: dict[str, str] = {}
     for i, flow in enumerate(flows):
@@ -83,6 +87,43 @@ def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[
         elif flow.connection:
             first[flow.connection] = flow.name
     return tuple(_flow((*path, i), flow, checks) for i, flow in enumerate(flows))
+
+
+def _named(flows: Sequence[FlowSpec]) -> list[FlowSpec]:
+    """Returns ``flows`` with names for those that have none: their ends, and a number where that is taken."""
+    taken = {flow.name for flow in flows}
+    named = []
+    for flow in flows:
+        name = base = flow.name or _ends(flow)
+        count = 1
+        while not flow.name and name in taken:
+            count += 1
+            name = f"{base} ({count})"
+        taken.add(name)
+        named.append(replace(flow, name=name))
+    return named
+
+
+def _ends(flow: FlowSpec) -> str:
+    """Returns ``pod client → service web:80``, with "?" for what is not said."""
+    source, to = flow.from_, flow.to
+    client = next(
+        (f"{end} {getattr(source, end)}" for end in ("pod", "node", "external") if getattr(source, end)), ""
+    )
+    ends = ("service", "pod", "node", "ip", "loadBalancer", "external")
+    target = next((f"{end} {getattr(to, end)}" for end in ends if getattr(to, end)), "")
+    client = client or _labels(source.podSelector)
+    target = target or _labels(to.podSelector)
+    port = to.nodePort if to.nodePort is not None else to.port
+    target += (
+        f":{port}" if port is not None else f" health check of {to.healthCheck}" if to.healthCheck else ""
+    )
+    notes = ([flow.protocol] if flow.protocol != "TCP" else []) + ([f"via {flow.via}"] if flow.via else [])
+    return printable(f"{client} → {target}" + (f" ({', '.join(notes)})" if notes else ""))
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return f"pods {','.join(f'{key}={value}' for key, value in selector.items())}" if selector else "?"
 
 
 def _one_line(path: FieldPath, text: str, checks: Checks) -> None:

@@ -264,6 +264,17 @@ def test_a_terminating_pod_goes_on_and_is_replaced(serving: bool) -> None:
     assert sum(ready for ready, _, _ in endpoints(after).values()) == 3
 
 
+def test_the_pods_of_a_deployment_are_terminated_by_their_labels() -> None:
+    before, after = states("terminate: {podSelector: {app: web}}")
+    web = pods(before, "web")
+    assert {name: endpoints(after)[name] for name in web} == dict.fromkeys(web, (False, True, True))
+    assert len(pods(after, "web")) == 6
+    (said,) = problems("terminate: {podSelector: {app: wep}}")
+    assert said.endswith(
+        "spec.steps[0].terminate.podSelector: there is no Pod with app=wep in namespace default at this step"
+    )
+
+
 def test_a_terminating_pod_of_a_statefulset_is_not_replaced_before_it_is_gone() -> None:
     _, ending, gone = states("terminate: {pod: db-1}", "delete: [{kind: Pod, name: db-1}]")
     assert list(pods(ending, "db")) == ["db-0", "db-1"]
@@ -383,6 +394,7 @@ def test_every_mistake_of_every_step_is_told_with_its_path() -> None:
         ),
         ("delete: [{kind: Service}]", "spec.steps[0].delete[0].name: is required"),
         ("terminate: {pod: 'a b'}", "spec.steps[0].terminate.pod: "),
+        ("terminate: {}", "spec.steps[0].terminate: must have exactly one of pod, podSelector"),
         ("apply: [{apiVersion: v1, kind: Pod}]", "spec.steps[0].apply[0].metadata: is required"),
         ("apply: [3]", "spec.steps[0].apply[0]: must be a mapping"),
         ("apply: 3", "spec.steps[0].apply: must be a list, is 3"),

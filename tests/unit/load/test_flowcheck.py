@@ -13,6 +13,7 @@ import yaml
 
 from emulator.load.builder import build_topology
 from emulator.load.flowcheck import custom_resource_definition, json_schema, reference
+from tests.unit.load.reading import load_text
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -113,3 +114,30 @@ def test_definition_is_structural() -> None:
         assert not schema.keys() & {"$ref", "const", "$schema", "definitions"}
         assert "type" in schema or schema.get("x-kubernetes-int-or-string") is True
         assert not {"properties", "additionalProperties"} <= schema.keys()
+
+
+NAMELESS = """
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: c}
+spec:
+  flows:
+  - {from: {pod: a}, to: {service: web, port: http}}
+  - {from: {pod: a}, to: {service: web, port: http}}
+  - {from: {podSelector: {app: web}}, to: {node: n, nodePort: 30080}, protocol: UDP}
+  - {from: {external: c}, via: n, to: {node: n, healthCheck: web}}
+  - {name: mine, from: {node: n}, to: {ip: 10.0.0.1}, protocol: ICMP}
+  - {from: {node: n}, to: {ip: 10.0.0.1}, protocol: ICMP}
+"""
+
+
+def test_a_flow_without_a_name_is_named_after_its_ends() -> None:
+    (check,) = load_text(NAMELESS).flowChecks
+    assert [flow.name for flow in check.object.flows] == [
+        "pod a → service web:http",
+        "pod a → service web:http (2)",
+        "pods app=web → node n:30080 (UDP)",
+        "external c → node n health check of web (via n)",
+        "mine",
+        "node n → ip 10.0.0.1 (ICMP)",
+    ]

@@ -34,6 +34,20 @@ def test_a_flow_check_that_sends_nothing_is_no_success(spec: str, sends: bool, c
         require_flows(scenario, flows)
 
 
+def test_derive_sends_the_flows_of_the_objects_as_well() -> None:
+    """Each under one name, with a promise; after the beginning, only those of the FlowCheck."""
+    derived, _ = plan_flows(scenario_of(text=POD))
+    checked = f"derive: true, flows: [{FLOW}], steps: [{{wait: 1, flows: [{FLOW}]}}]"
+    both, promise = plan_flows(scenario_of(text=f"{POD}\n---\n{CHECK % checked}"))
+    assert {flow.name for flow in derived} < {flow.name for flow in both}
+    assert {flow.name for flow in both if flow.check and not flow.control} == {"gone: a", "gone, step 1: a"}
+    assert [flow.check for flow in both if flow.step] == ["gone"]
+    assert len({flow.name for flow in both}) == len(both)
+    assert all(promise(flow) for flow in both)
+    alone, _ = plan_flows(scenario_of(text=f"{POD}\n---\n{CHECK % 'derive: true'}"))
+    assert {flow.name for flow in alone} == {flow.name for flow in derived}
+
+
 def test_derived_flows_need_no_flow_check() -> None:
     scenario = scenario_of(text=POD)
     require_flows(scenario, plan_flows(scenario)[0])
