@@ -1,6 +1,6 @@
-"""Hypothesis strategies for clusters: manifests of one to three workers with Pods, Services of every shape,
-and EndpointSlices, written by hand with endpoints in every state, or left to the Services' selectors. What
-shrinks away leaves a manifest that is small enough to read.
+"""Makes clusters by hypothesis strategies: manifests of one to three workers with Pods, Services of
+every shape, and EndpointSlices, written by hand with endpoints in every state, or left to the Services'
+selectors. A failure shrinks to a manifest that is small enough to read.
 """
 
 from __future__ import annotations

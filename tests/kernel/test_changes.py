@@ -119,8 +119,8 @@ ALL_PODS = "".join(pod(name) for name in PODS)
 
 
 def state_in_kernel(plan: Plan, iptables: str) -> dict[str, Any]:
-    """What every namespace of ``plan`` holds, and their names. Chains come in the order in which they were
-    made, which means nothing.
+    """Returns the state of every namespace of ``plan``, and their names. Chains come in the order in
+    which they were made, which means nothing.
     """
     states: dict[str, Any] = {"names": sorted(path.name for path in RUN_NETNS.iterdir())}
     for netns in plan.netns:

@@ -25,7 +25,7 @@ from tests.sandboxed import flavour, scenario_of
 
 pytestmark = pytest.mark.kernel
 
-# What dies: its name, and a topology and mode that have it
+# the process that dies: its name, and a topology and mode that have it
 KINDS = {
     "the echo servers": ("three-networks", "iptables"),
     "the load-balancer speakers": ("l2-announcement", "iptables"),

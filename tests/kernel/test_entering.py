@@ -405,7 +405,7 @@ print("ended after", time.monotonic() - began)
 
 
 def test_a_cluster_ends_where_pid_1_of_the_machine_reaps_nothing() -> None:
-    """Who lost its parent outside the sandbox would stay a zombie, and hold the sandbox's PID namespace."""
+    """A process whose parent outside the sandbox has ended stays a zombie and holds the PID namespace."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     done = subprocess.run(
         ["unshare", *user, "--pid", "--fork", "--mount-proc", "--net", sys.executable, "-c", CARELESS],

@@ -1,7 +1,7 @@
-"""Changes while it runs, in ipvs mode: after each the kernel holds what a new cluster's would, and each costs
-what changed.
+"""Tests changes while it runs, in ipvs mode: after each the kernel holds the state of a new cluster, and each
+costs what changed.
 
-What packets notice of them is in test_changes.py, as for the other modes.
+Their effect on packets is in test_changes.py, as for the other modes.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def test_a_service_that_goes_takes_its_own_address_alone() -> None:
 
 
 def test_an_endpoint_that_changes_is_edited() -> None:
-    """Of TCP it keeps its connections, of UDP it goes; others are not named."""
+    """It stays for TCP, whose connections it keeps, and goes for UDP; others are not named."""
     base, other = (
         ipvs_state(BASE),
         ipvs_state(BASE.replace("10.244.1.11], nodeName", "10.244.1.99], nodeName")),

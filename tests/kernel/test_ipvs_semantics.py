@@ -502,8 +502,8 @@ def test_a_connection_that_has_ended_spoils_its_port_for_the_endpoint(port: int,
 
 @in_sandbox
 def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
-    """Of the kernel's own SCTP at both ends: four packets by two of which each proves that it is reached, and
-    data both ways.
+    """Tests the kernel's own SCTP at both ends: four packets, two of which each proves that it is
+    reached, and data both ways.
     """
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
@@ -545,7 +545,7 @@ def test_an_sctp_association_goes_to_each_endpoint_in_turn() -> None:
 
 @in_sandbox
 def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None:
-    """Of UDP, whose connections the kernel is told to forget soon."""
+    """Tests UDP, whose connections the kernel is told to forget soon."""
     affinity = ", sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 2}}"
     namespaces = built(balanced("rr", "UDP", affinity, ", udpTimeout: 1s"))
     assert (

@@ -211,7 +211,7 @@ def test_what_has_no_endpoint_is_announced_by_nobody() -> None:
     assert cluster.arp() == []
 
 
-# What goes: (nodes, Pods) that stay, given the number of the one that announces and of the other one.
+# the loss: (nodes, Pods) that stay, given the number of the one that announces and of the other one.
 LOSSES: dict[str, Callable[[str, str], tuple[str, str]]] = {
     "the endpoint goes": lambda speaker, other: ("12", other),
     "the node goes": lambda speaker, other: (other, other),

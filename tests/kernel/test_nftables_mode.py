@@ -293,7 +293,7 @@ FLOWS: dict[str, tuple[str, str, str, str, str, str]] = {
 
 @cache
 def report(proxy: str = "nftables", settings: str = "") -> dict[str, Any]:
-    """What FLOWS, and twenty connections under session affinity, gave in one run: the reported flows by name.
+    """Returns the results of FLOWS, and of twenty connections under session affinity, in one run: by name.
 
     No expectation is written, so that the objects themselves must promise what is in FLOWS.
     """

@@ -191,7 +191,7 @@ def test_a_client_that_shuts_down_its_sending_side_gets_no_answer() -> None:
     listening.listen()
 
     def talk(to: tuple[str, int]) -> bytes:
-        """What comes of a request whose server answers at its end."""
+        """Returns the answer to a request whose server answers at its end."""
         with running.connect(to=to) as client:
             client.sendall(b"that is all")
             client.shutdown(socket.SHUT_WR)

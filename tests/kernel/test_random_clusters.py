@@ -2,11 +2,11 @@
 
 Every client dials every address and port of every Service with crafted packets, which the kernels answer
 without a process of ours (but for UDP and SCTP). A first look does not wait long for silence and sends one
-packet a flow, one flow of each port as many as meet every endpoint; what differs is asked again in a new
-sandbox, patiently and until every endpoint was met, before it counts.
+packet a flow, one flow of each port as many as meet every endpoint; a flow that differs is asked again
+in a new sandbox, patiently and until every endpoint was met, before it counts.
 
 Always the same examples, as many as fit into CI; ``PODWIRE_EXAMPLES=1000 pytest
-tests/kernel/test_random_clusters.py`` draws others. What it finds is shrunk in a minute or two and kept in
+tests/kernel/test_random_clusters.py`` draws others. A finding is shrunk in a minute or two and kept in
 ``captures/``, where the failure says: fixed, it goes to ``tests/data/found/``, under a first line that says
 what it showed.
 """
@@ -155,8 +155,8 @@ def _clients(state: ClusterState) -> list[Client]:
 def _pairs(
     promised: Expectations, endpoints: PortEndpoints, clients: Sequence[Client]
 ) -> Iterator[tuple[Client, Destination]]:
-    """Who dials what. Nobody dials from outside an address that no Service captures: router and node would
-    pass that to each other.
+    """Yields each client with its destinations. Nobody dials from outside an address that no Service
+    captures: router and node would pass that to each other.
     """
     service, port = endpoints.service, endpoints.port
     fixed = [service_destination(service, port, "clusterIP", Address(ip)) for ip in cluster_ips(service)]

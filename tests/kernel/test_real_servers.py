@@ -238,7 +238,7 @@ def test_a_service_of_one_at_a_time_servers_in_another_mode(mode: str, tmp_path:
 
 
 def test_a_connection_to_a_real_server_is_asked_again(tmp_path: Path) -> None:
-    """What is said on it counts as delivered when it comes in at its endpoint."""
+    """Data on it counts as delivered when it comes in at its endpoint."""
     script = """
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -155,7 +155,7 @@ def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
 
 
 def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
-    """What is expected is counted from the EndpointSlices, not from what the servers were told."""
+    """The expected count comes from the EndpointSlices, not from what the servers were told."""
     state = state_of(text=BASE + HEALTH)
     wrong = (
         replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1))

@@ -304,7 +304,7 @@ def test_doctor_finds_in_the_guest_what_its_kernel_has() -> None:
 
 @with_guest
 def test_a_shipped_topology_passes_in_the_guest() -> None:
-    """Of itself it takes the flavour of iptables that works there."""
+    """It takes by itself the flavour of iptables that works there."""
     done = uml(*PODWIRE, "hairpin", "--captures", "none")
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
     assert b"\n8 flows as promised, " in done.stdout

@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,7 @@ FILES = sorted(
         ROOT / "scripts/uml",
     ]
 )
+TESTS = sorted((ROOT / "tests").rglob("*.py"))  # a test's docstring may describe its situation
 VERBS = frozenset(
     """
     Accepts Adds Admits Advises Allocates Allows Announces Answers Appends Applies Arranges Asks Binds
@@ -65,9 +66,11 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
         yield started, words
 
 
-def every(found_in: Callable[[str], Iterator[tuple[int, str]]]) -> Iterator[tuple[str, str]]:
-    """Yields the place and the text of all that ``found_in`` finds in :data:`FILES`."""
-    for path in FILES:
+def every(
+    found_in: Callable[[str], Iterator[tuple[int, str]]], files: Sequence[Path] = FILES
+) -> Iterator[tuple[str, str]]:
+    """Yields the place and the text of all that ``found_in`` finds in ``files``."""
+    for path in files:
         for line, text in found_in(path.read_text()):
             yield f"{path.relative_to(ROOT)}:{line}: {text[:60]}", text
 
@@ -77,7 +80,7 @@ def test_a_docstring_begins_with_a_verb() -> None:
 
 
 def test_no_sentence_begins_as_a_riddle() -> None:
-    rows = [*every(docstrings), *every(comments)]
+    rows = [row for kind in (docstrings, comments) for row in every(kind, [*FILES, *TESTS])]
     assert [where for where, text in rows if RIDDLE.search(text)] == []
 
 

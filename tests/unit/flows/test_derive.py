@@ -559,7 +559,7 @@ def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> 
     ],
 )
 def test_an_external_address_without_endpoints_is_dialled_too(ip: str, outcome: dict[str, str]) -> None:
-    """What a node itself sends there is left to routing in iptables mode (docs/semantics 7)."""
+    """A packet that a node itself sends there is left to routing in iptables mode (docs/semantics 7)."""
     state = make_state(make_service(externalIPs=(ip,)), slices=[])
     flows = {f.name: f for f in derive_flows(state) if f.to.how == "externalIP"}
     outcomes_of = outcomes(state, list(flows.values()))
@@ -632,7 +632,7 @@ def test_all_pairs() -> None:
 
 
 def test_all_pairs_share_what_they_can() -> None:
-    """What is promised is worked out once per destination and node, not once per flow."""
+    """The promise is worked out once per destination and node, not once per flow."""
     pods = [
         make_pod(f"p{i}", f"worker-{i % 2 + 1}", f"10.244.{i % 2 + 1}.{i // 2 + 2}", [8080])
         for i in range(40)
