@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from ..errors import printable
-from .operations import Operation, Plan
+from .operations import AddNetns, DelNetns, Operation, Plan, words
 
 _HEADER = """\
 #!/usr/bin/env bash
@@ -23,7 +23,26 @@ _HEADER = """\
 # that follows (ip netns list; ip netns exec NAME ...):
 #
 #   unshare --net --mount sh -c 'mount -t tmpfs tmpfs /run && bash script.sh && exec bash'
+#
+# Without a sandbox, "bash script.sh clean" removes them.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # Debian leaves them out of an ordinary user's
+"""
+
+# {every}: the namespaces that are made at any time; {first}: those that may not be there
+_NAMESPACES = """\
+if [[ ${{1-}} == clean ]]; then
+  for name in {every}; do
+    [[ ! -e /run/netns/$name ]] || ip netns delete "$name"
+  done
+  exit
+fi
+for name in {first}; do
+  if [[ -e /run/netns/$name ]]; then
+    echo "the network namespace $name is there already: clean, as an argument, removes this network" >&2
+    exit 1
+  fi
+done
 """
 
 
@@ -34,17 +53,32 @@ def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the
     here-document's delimiter as a line.
     """
+    changes = tuple(changes)
     kinds: dict[type[Operation], None] = dict.fromkeys(map(type, plan.operations))
     extra = [*dict.fromkeys(tool for kind in kinds for tool in kind.tools)] or ["nft"]
     *tools, last = ("ip", "bridge", "sysctl", "iptables-restore", *extra)
     lines = [
         _HEADER.format(title=printable(title), tools=f"{', '.join(tools)} and {last}"),
         *(kind.preamble for kind in kinds if kind.preamble),
+        *_namespaces(plan, changes),
         *_operations(plan),
     ]
     for heading, change in changes:
         lines += [f"# {'-' * 100}", f"# {printable(heading)}", "", *_operations(change)]
     return "\n".join(lines)
+
+
+def _namespaces(plan: Plan, changes: Iterable[tuple[str, Plan]]) -> Iterator[str]:
+    """Yields what removes the namespaces again, and what stops a second run; nothing if none is made."""
+    gone = {op.netns for op in plan.operations if isinstance(op, DelNetns)}
+    first = [
+        words.name(op.netns) for op in plan.operations if isinstance(op, AddNetns) and op.netns not in gone
+    ]
+    later = [
+        words.name(op.netns) for _, change in changes for op in change.operations if isinstance(op, AddNetns)
+    ]
+    if first:
+        yield _NAMESPACES.format(every=" ".join(dict.fromkeys([*first, *later])), first=" ".join(first))
 
 
 def _operations(plan: Plan) -> Iterator[str]:

@@ -25,6 +25,8 @@ QUESTIONS = {
     "rules": "ip netns exec worker-1 iptables-save -t nat",
     "nft": "ip netns exec default_a nft -j list tables",
     "connect": "ip netns exec default_a bash -c 'echo > /dev/tcp/10.244.1.3/9' 2>&1 || true",
+    "second time": "bash /run/script.sh 2>&1 || echo refused",
+    "clean": "bash /run/script.sh clean && ip netns list && echo removed",
 }
 
 
@@ -106,3 +108,13 @@ def test_rules_are_loaded(network: dict[str, Any]) -> None:
 
 def test_pods_reach_each_other(network: dict[str, Any]) -> None:
     assert "Connection refused" in "".join(network["connect"])  # by the other Pod, which serves nothing
+
+
+def test_a_second_run_is_refused_with_the_way_out(network: dict[str, Any]) -> None:
+    said, refused = network["second time"]
+    assert "is there already: clean, as an argument, removes this network" in said
+    assert refused == "refused"
+
+
+def test_clean_removes_the_network(network: dict[str, Any]) -> None:
+    assert network["clean"] == ["removed"]
