@@ -54,6 +54,10 @@ def _dropped(compared: ComparedFlow) -> bool:
     return any(promise.outcome == "dropped" for promise in compared.promises.values())
 
 
+def _other_source(compared: ComparedFlow) -> bool:
+    return "source" in compared.aspects
+
+
 def _other_backends(compared: ComparedFlow) -> bool:
     return compared.aspects == ("backends",)
 
@@ -110,7 +114,7 @@ CAUSES: Sequence[Cause] = (
     ),
     Cause(
         5,
-        _any,
+        _other_source,
         "The source address that a backend sees",
         "Check how the backend uses it (logs, allow lists, rates). masqueradeAll is a setting of each mode: "
         "nftables mode reads nftables.masqueradeAll, the others iptables.masqueradeAll.",

@@ -28,7 +28,7 @@ from .layout import BOLD, DIM, TABLES_FROM, Screen, Text, lay_out, measure, word
 from .prose_of_verdicts import say_ending
 
 _INDENT = "  "
-_SECOND_FACT = 37  # columns behind which the second fact of a record does not begin for another's sake
+_SECOND_FACT = 38  # columns behind which the second fact of a record does not begin for another's sake
 
 
 def flow_records(

@@ -16,7 +16,7 @@ from .failures_text import failure_blocks
 from .flows_text import flow_records, flow_table, group_flows
 from .layout import BOLD, DIM, Screen, words
 from .prose_of_verdicts import say_requirement
-from .tables import node_table, render_journey, service_table, step_tables
+from .tables import node_table, render_journey, service_table, step_changes
 
 # wide: every node, Service, flow, backend and rewrite; journeys: every hop
 Form = Literal["table", "wide", "journeys"]
@@ -47,7 +47,7 @@ def render_text(
     sections = [
         _headline(report, screen),
         result,
-        _cluster(report, None if wide else width, wide=wide),
+        _cluster(report, Screen(None, color) if wide else screen, wide=wide),
         # warnings about the objects belong here: between the cluster and the verdicts
         *_flows(report, form, screen, pods),
         _requirements(report, screen, every=wide),
@@ -111,17 +111,22 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _cluster(report: Report, width: int | None, *, wide: bool) -> str:
+def _cluster(report: Report, screen: Screen, *, wide: bool) -> str:
     """Returns the nodes and Services if they are few, and how steps change them. Where something is not as
     promised, that comes first: the blocks of failures name the objects.
     """
-    if not wide and (not report.ok or len(report.cluster) + len(report.services) > MOST_ROWS):
+    most = max(
+        len(report.cluster) + len(report.services),
+        *(len(step.cluster) + len(step.services) for step in report.steps),
+        0,
+    )
+    if not wide and (not report.ok or most > MOST_ROWS):
         return ""
     tables = [
         "At the beginning:" if report.steps else "",
-        node_table(report.cluster, width, wide=wide),
-        service_table(report.services, width, wide=wide),
-        step_tables(report.steps, width),
+        node_table(report.cluster, screen.width, wide=wide),
+        service_table(report.services, screen.width, wide=wide),
+        step_changes(report, screen, wide=wide),
     ]
     return "\n\n".join(filter(None, tables))
 

@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import printable
 from ..model.journeys import Journey
-from ..model.results import FlowResult, NodeRow, ServiceRow, StepRows
+from ..model.results import FlowResult, NodeRow, Report, ServiceRow
 from ..verdicts.compare import backend_name, dialled, few, side_by_side, telling_journey, where_it_differs
-from .layout import table
+from .layout import DIM, Screen, table, words
 from .prose import say
 from .prose_of_verdicts import say_difference, say_ending, say_verdict
 from .report_json import PENDING
 
 _MOST_PODS = 12  # a node's Pods that are named, save in wide output
 _MOST_PORTS = 6
+_EXTERNAL = "EXTERNAL-IP"
 
 
 def render_difference(result: FlowResult, pods: Mapping[str, str], width: int | None = None) -> str:
@@ -73,46 +74,71 @@ def render_journey(result: FlowResult, journey: Journey, pods: Mapping[str, str]
 
 def node_table(rows: Sequence[NodeRow], width: int | None, *, wide: bool = False) -> str:
     """Returns the nodes with their Pods, the first ones by name (``wide``: all)."""
-    most = None if wide else _MOST_PODS
-    cells = [
-        (
-            row.name,
-            ", ".join(row.roles),
-            ", ".join(row.addresses),
-            row.podCIDR,
-            _list([pod.name + (" (hostNetwork)" if pod.hostNetwork else "") for pod in row.pods], most),
-        )
-        for row in rows
-    ]
-    headers = ("NODE", "ROLE", "ADDRESS", "POD CIDR", "PODS")
-    return table(headers, [tuple(map(printable, row)) for row in cells], width)
+    return _table("NODE", {row.name: _node_cells(row, wide=wide) for row in rows}, width)
 
 
 def service_table(rows: Sequence[ServiceRow], width: int | None, *, wide: bool = False) -> str:
     """Returns the Services; their external addresses only if some have any."""
-    most = None if wide else _MOST_PORTS
-    columns = {
-        "SERVICE": [row.name for row in rows],
-        "TYPE": [row.type for row in rows],
-        "CLUSTER-IP": [row.address for row in rows],
-        "EXTERNAL-IP": [PENDING if row.pending else ", ".join(row.external) for row in rows],
-        "PORTS": [_list(list(map(str, row.ports)), most) for row in rows],
-        "ENDPOINTS": [str(row.endpoints) for row in rows],
+    cells = {row.name: _service_cells(row, wide=wide) for row in rows}
+    if not any(row[_EXTERNAL] for row in cells.values()):
+        for row in cells.values():
+            del row[_EXTERNAL]
+    return _table("SERVICE", cells, width)
+
+
+def _table(head: str, rows: Mapping[str, Mapping[str, str]], width: int | None) -> str:
+    headers = next(iter(rows.values()), {})
+    cells = [(printable(name), *map(printable, row.values())) for name, row in rows.items()]
+    return table((head, *headers), cells, width)
+
+
+def _node_cells(row: NodeRow, *, wide: bool) -> dict[str, str]:
+    pods = [pod.name + (" (hostNetwork)" if pod.hostNetwork else "") for pod in row.pods]
+    return {
+        "ROLE": ", ".join(row.roles),
+        "ADDRESS": ", ".join(row.addresses),
+        "POD CIDR": row.podCIDR,
+        "PODS": _list(pods, None if wide else _MOST_PODS),
     }
-    if not any(columns["EXTERNAL-IP"]):
-        del columns["EXTERNAL-IP"]
-    cells = zip(*columns.values(), strict=True)
-    return table(tuple(columns), [tuple(map(printable, row)) for row in cells], width)
 
 
-def step_tables(steps: Sequence[StepRows], width: int | None) -> str:
-    """Returns for each step the rows that it made or changed, and the names of those that it removed."""
+def _service_cells(row: ServiceRow, *, wide: bool) -> dict[str, str]:
+    return {
+        "TYPE": row.type,
+        "CLUSTER-IP": row.address,
+        _EXTERNAL: PENDING if row.pending else ", ".join(row.external),
+        "PORTS": _list(list(map(str, row.ports)), None if wide else _MOST_PORTS),
+        "ENDPOINTS": str(row.endpoints),
+    }
+
+
+def step_changes(report: Report, screen: Screen, *, wide: bool = False) -> str:
+    """Returns for each step the nodes and Services that it made, changed or removed: of a changed one the
+    columns that differ.
+    """
+    nodes = {row.name: _node_cells(row, wide=wide) for row in report.cluster}
+    services = {row.name: _service_cells(row, wide=wide) for row in report.services}
     blocks = []
-    for step in steps:
-        tables = (node_table(step.cluster, width), service_table(step.services, width))
-        gone = f"gone: {', '.join(map(printable, step.gone))}" if step.gone else ""
-        blocks.append("\n".join([f"After {printable(step.step)}:", *filter(None, (*tables, gone))]))
-    return "\n\n".join(blocks)
+    for step in report.steps:
+        lines = screen.say(f"After {step.step}:")
+        changed = {row.name: (nodes, _node_cells(row, wide=wide)) for row in step.cluster}
+        changed |= {row.name: (services, _service_cells(row, wide=wide)) for row in step.services}
+        for name, (before, cells) in changed.items():
+            old = before.get(name, {})
+            facts = [
+                [*words(header.lower(), DIM), *words(text or "none")]
+                for header, text in cells.items()
+                if text != old.get(header, "")
+            ]
+            lines += screen.pack([words(name), *facts], "  ", "    ")
+            before[name] = cells
+        lines += screen.say(f"gone: {', '.join(step.gone)}", "  ", "    ") if step.gone else []
+        blocks.append("\n".join(lines))
+        nodes, services = (
+            {name: cells for name, cells in known.items() if name not in step.gone}
+            for known in (nodes, services)
+        )
+    return "\n".join(blocks)
 
 
 def _list(items: Sequence[str], most: int | None) -> str:

@@ -139,8 +139,11 @@ def test_the_cluster_of_a_run_with_steps_is_that_of_its_beginning() -> None:
     step = StepRows(step="drain, web-1 is gone", services=(replace(REPORT.services[1], endpoints=1),))
     shown = text(flows=(PASSED,), steps=(step,))
     assert "\nAt the beginning:\n" in shown
-    assert "\nAfter drain, web-1 is gone:\nSERVICE " in shown
+    assert "\nAfter drain, web-1 is gone:\n  default/web   endpoints 1\n" in shown
     assert "At the beginning" not in text(flows=(PASSED,))
+    many = replace(step, services=tuple(replace(step.services[0], name=f"default/s-{n}") for n in range(11)))
+    assert "NODE" not in text(flows=(PASSED,), steps=(many,))
+    assert "default/s-10" in text(flows=(PASSED,), steps=(many,), form="wide")
 
 
 def test_controls_that_passed_are_counted_and_those_that_did_not_are_told() -> None:

@@ -6,8 +6,11 @@ import re
 from dataclasses import replace
 
 from emulator.model.results import PortRow, StepRows
-from emulator.report.tables import node_table, render_difference, service_table, step_tables
+from emulator.report.layout import Screen
+from emulator.report.tables import node_table, render_difference, service_table, step_changes
 from tests.unit.report.samples import FAILED, PODS, REPORT, WORKER_1, node_row, service_row
+
+NEW = service_row("default/new", "10.96.0.30", PortRow(80, "TCP"), endpoints=0)
 
 
 def test_nodes_are_columns_where_they_fit_and_records_where_not() -> None:
@@ -30,12 +33,22 @@ def test_external_addresses_have_a_column_if_there_are_any() -> None:
     assert "<pending>" in service_table((replace(row, pending=True),), 120)
 
 
-def test_a_step_shows_the_rows_that_it_changes() -> None:
+def test_a_step_shows_what_it_changes() -> None:
     scaled = replace(REPORT.services[1], endpoints=1)
-    shown = step_tables((StepRows(step="drain, web-1 is gone", services=(scaled,), gone=("worker-2",)),), 100)
-    assert shown.startswith("After drain, web-1 is gone:\nSERVICE ")
-    assert re.search(r"^default/web +ClusterIP .* 1$", shown, re.MULTILINE)
-    assert shown.endswith("\ngone: worker-2")
+    emptied = replace(REPORT.cluster[2], pods=())
+    steps = (
+        StepRows(step="drain, web-1 is gone", services=(scaled,), cluster=(emptied,)),
+        StepRows(step="drain, back again", services=(REPORT.services[1], NEW), gone=("worker-2",)),
+    )
+    assert step_changes(replace(REPORT, steps=steps), Screen(100)).splitlines() == [
+        "After drain, web-1 is gone:",
+        "  worker-2   pods none",
+        "  default/web   endpoints 1",
+        "After drain, back again:",
+        "  default/web   endpoints 2",
+        "  default/new   type ClusterIP   cluster-ip 10.96.0.30   ports 80/TCP   endpoints 0",
+        "  gone: worker-2",
+    ]
 
 
 def test_a_failure_shows_both_sides_and_the_hop() -> None:
