@@ -47,6 +47,7 @@ from .clock import Clock
 from .examine import RunResults, examine
 from .live import Live
 from .machine import require
+from .progress import Step, phase
 from .reporting import (
     Delivery,
     make_report,
@@ -179,7 +180,11 @@ def run_inside(
         with live.listening():
             announce = partial(announcement, started=started, stays=run.options.keep)
             found = send_flows(
-                run.schedule, live, lambda state: channel.announce(announce(state)), run.evidence
+                run.schedule,
+                live,
+                lambda state: channel.announce(announce(state)),
+                run.evidence,
+                shown=not run.options.quiet,
             )
             report = make_report(run.schedule, live, found, started)
             with run.clock.phase("evidence"):
@@ -198,7 +203,8 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
     gc.disable()
     gc.freeze()
     channel.announce(announcement(schedule.state, started, run.options.keep))
-    with run.clock.phase("build"):
+    size = f"building {len(schedule.state.nodes)} nodes, {len(schedule.state.pods)} Pods"
+    with run.clock.phase("build"), phase(size, shown=not run.options.quiet):
         require(backend_of(schedule.state))
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
@@ -209,15 +215,20 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
 
 
 def send_flows(
-    schedule: Schedule, live: Live, announce: Callable[[ClusterState], None], evidence: bool
+    schedule: Schedule,
+    live: Live,
+    announce: Callable[[ClusterState], None],
+    evidence: bool,
+    *,
+    shown: bool = True,
 ) -> RunResults:
     """Sends the flows of every moment of ``schedule`` through the cluster, which is in the state of its first
     moment, and judges them. ``announce`` gets every later state; ``evidence``: the numbers of each flow's
-    frames are kept.
+    frames are kept; ``shown``: a terminal shows how far it is.
     """
     found = RunResults()
     with (
-        progress(len(schedule.flows)) as step,
+        phase("sending", sum(flow.attempts for flow in schedule.flows), shown=shown) as step,
         closing(
             Prober(
                 live.applied.namespaces,
@@ -260,10 +271,19 @@ def hand_over(run: Run, delivery: Delivery | None, report: Report, live: Live, f
     if delivery:
         delivery.tell_verdicts(report)
     if run.directory:
-        report = save_evidence(run.directory, evidence, report)
+        names = {name for result in report.flows for name in result.captures}
+        with phase("writing", 1 + len(names), shown=not run.options.quiet) as step:
+            report = save_evidence(run.directory, _counted(evidence, step), report)
     if delivery:
         delivery.tell_evidence(report)
     return report
+
+
+def _counted(items: Iterable[T], step: Step) -> Iterator[T]:
+    """Yields ``items``, and counts each when the next one is wanted."""
+    for item in items:
+        yield item
+        step(1)
 
 
 def _conclude(run: Run, delivery: Delivery, report: Report) -> Exit:
@@ -318,21 +338,3 @@ def _stay_up(state: ClusterState) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.sigwait({signal.SIGINT})
     print(file=sys.stderr)
-
-
-@contextmanager
-def progress(flows: int) -> Iterator[Callable[[int], None] | None]:
-    """Yields a progress bar on a terminal, once something takes more than a moment; nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(
-        total=None, desc=f"{flows} flows", unit=" attempts", delay=0.7, leave=False, file=sys.stderr
-    ) as bar:
-
-        def step(n: int) -> None:
-            bar.update(n)
-
-        yield step
