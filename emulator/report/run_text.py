@@ -137,7 +137,7 @@ def _cluster(report: Report, screen: Screen, *, wide: bool) -> str:
 def _flows(report: Report, form: Form, screen: Screen, pods: Mapping[str, str]) -> list[str]:
     """Returns the flows. Where some are not as promised the others are counted: those are told in full."""
     if form == "journeys":
-        return [_journeys(report.flows, pods)]
+        return [_journeys(report.flows, screen, pods)]
     if form == "wide":
         return [flow_table(report.flows, screen, pods)]
     if report.summary["pass"] < len(report.flows):
@@ -168,13 +168,16 @@ def _set_aside(controls: int, screen: Screen) -> str:
     return "\n".join(screen.say(text, code=DIM))
 
 
-def _journeys(results: Sequence[FlowResult], pods: Mapping[str, str]) -> str:
+def _journeys(results: Sequence[FlowResult], screen: Screen, pods: Mapping[str, str]) -> str:
     """Returns every journey of every flow, hop by hop."""
-    return "\n\n".join(
-        "\n".join(render_journey(result, journey, pods) for journey in result.journeys)
-        for result in results
-        if result.journeys
-    )
+    blocks = []
+    for result in results:
+        lines: list[str] = []
+        for line in "\n".join(render_journey(result, one, pods) for one in result.journeys).split("\n"):
+            indent = " " * (len(line) - len(line.lstrip()))
+            lines += screen.say(line.lstrip(), indent, f"{indent}    ")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(filter(None, blocks))
 
 
 # --- requirements and notes -------------------------------------------------------------------------------
