@@ -515,7 +515,7 @@ def _tell(
     """Writes the comparison in every form that was asked for, as far as each can be written."""
     import shutil
 
-    from .report.files import write_file
+    from .report.files import append_text, write_file
     from .report.junit import comparison_to_junit
     from .report.layout import wants_color
     from .report.modes_json import comparison_to_dict
@@ -528,6 +528,8 @@ def _tell(
         attempt(lambda: write_file(json, dump_json(values).encode()))
     if xml:
         attempt(lambda: write_file(xml, comparison_to_junit(comparison, pods)))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        Attempts()(lambda: append_text(Path(summary), render_markdown(comparison)))  # no verdict hangs on it
     if args.output in ("table", "wide"):
         text = render_comparison(
             comparison,

@@ -129,10 +129,11 @@ def test_every_difference_is_known_and_every_known_one_is_seen(tmp_path: Path) -
             assert all((directory / name).is_file() for name in flow["modes"][mode]["captures"])
 
 
-def test_the_report_says_first_whether_ordinary_clients_notice() -> None:
-    prefix = ["env", "COLUMNS=100"]
+def test_the_report_says_first_whether_ordinary_clients_notice(tmp_path: Path) -> None:
+    prefix = ["env", "COLUMNS=100", f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}"]
     done = podwire("diff", "-", "--captures", "none", "-o", "wide", "--exit-code", prefix=prefix, stdin=SHOP)
     assert done.returncode == 1, done.stdout + done.stderr
+    assert (tmp_path / "summary.md").read_text().startswith("## podwire diff: ")
     lines = done.stdout.splitlines()
     assert lines[0].endswith("   iptables → nftables")
     assert lines[2].startswith("Nothing changes for clients inside or outside that dial what is there: ")
