@@ -82,14 +82,15 @@ def _fitting(comparison: Comparison, flows: Iterable[ComparedFlow], room: int) -
     had none.
     """
     rows = list(_rows(comparison, list(flows), most=_MOST_CLIENTS))
-    text, left = _head(comparison), len(rows)
+    head = _head(comparison)
+    shown, used = 0, _size(head)
     for row in rows:
-        if _size(text) + _size(row) > room:
+        if used + _size(row) > room:
             break
-        text, left = text + row, left - 1
-    if left == len(rows):
-        return "", room, left
-    return text, room - _size(text), left
+        shown, used = shown + 1, used + _size(row)
+    if not shown:
+        return "", room, len(rows)
+    return head + "".join(rows[:shown]), room - used, len(rows) - shown
 
 
 def _head(comparison: Comparison) -> str:

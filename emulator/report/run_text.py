@@ -151,10 +151,10 @@ def _flows(report: Report, form: Form, screen: Screen, pods: Mapping[str, str]) 
 
 
 def _counts(results: Sequence[FlowResult], screen: Screen) -> str:
-    """Returns how many flows of each kind passed, if they are too many to list."""
-    facts = [words(f"{len(group)} {title}") for title, group in group_flows(results).items()]
+    """Returns how many flows of each kind, FlowCheck or step passed, if they are too many to list."""
+    facts = [words(f"{title} ({len(group)})") for title, group in group_flows(results).items()]
     return "\n".join(
-        [*screen.say("As promised, by kind (-o wide lists every flow):"), *screen.pack(facts, "  ", "  ")]
+        [*screen.say("As promised (-o wide lists every flow):"), *screen.pack(facts, "  ", "  ")]
     )
 
 

@@ -110,7 +110,7 @@ def test_report(golden: Callable[[str, str], None]) -> None:
     golden("screens/diff.md", render_markdown(comparison_of(*rows)))
 
 
-@pytest.mark.parametrize("number", [1, 50, 5000])
+@pytest.mark.parametrize("number", [1, 50, 1000])
 def test_report_fits_into_a_comment_whatever_its_size(number: int) -> None:
     def one_of(result: FlowResult, n: int) -> FlowResult:
         return named(result, f"client {n}: {'検査' * 20}", f"check-{n}")

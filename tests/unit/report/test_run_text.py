@@ -162,7 +162,9 @@ def test_controls_that_passed_are_counted_and_those_that_did_not_are_told() -> N
 def test_many_passing_flows_are_counted_unless_wide() -> None:
     shown = text(flows=passing(MOST_FLOWS + 1))
     assert "flow-1-" not in shown
-    assert "As promised, by kind (-o wide lists every flow):\n  61 Pod to Service\n" in shown
+    assert "As promised (-o wide lists every flow):\n  Pod to Service (61)\n" in shown
+    shown = text(flows=passing(MOST_FLOWS + 1, check="gate"))
+    assert "As promised (-o wide lists every flow):\n  gate (61)\n" in shown
     assert "flow-60-" in text(flows=passing(MOST_FLOWS + 1), form="wide")
 
 
