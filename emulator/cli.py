@@ -548,6 +548,7 @@ def _tell(
 
 def _plan(args: argparse.Namespace) -> int:
     from .plan.shell import render_shell
+    from .proxy.backends import backend_of
     from .schedule.planner import plan_script, plan_script_change
 
     scenario = _play(args)
@@ -562,7 +563,8 @@ def _plan(args: argparse.Namespace) -> int:
     changes = [
         (step.name, plan_script_change(old.state, step.state)) for old, step in pairwise(scenario.moments)
     ]
-    say(render_shell(plan_script(state), title=f"The network of {state.name}", changes=changes))
+    note = backend_of(state).layout
+    say(render_shell(plan_script(state), title=f"The network of {state.name}", note=note, changes=changes))
     return Exit.OK
 
 

@@ -46,9 +46,10 @@ done
 """
 
 
-def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] = ()) -> str:
-    """Returns the script. ``title`` is its first comment. Consecutive operations with the same reason share
-    one comment. Each of ``changes``, (title, plan), comes after the plan that it changes.
+def render_shell(plan: Plan, *, title: str, note: str = "", changes: Iterable[tuple[str, Plan]] = ()) -> str:
+    """Returns the script. ``title`` is its first comment, ``note`` a later one. Consecutive operations with
+    the same reason share one comment. Each of ``changes``, (title, plan), comes after the plan that it
+    changes.
 
     Raises ``UnsafeTextError`` for a value that could be read as an option, and for rule text that holds the
     here-document's delimiter as a line.
@@ -59,6 +60,7 @@ def render_shell(plan: Plan, *, title: str, changes: Iterable[tuple[str, Plan]] 
     *tools, last = ("ip", "bridge", "sysctl", "iptables-restore", *extra)
     lines = [
         _HEADER.format(title=printable(title), tools=f"{', '.join(tools)} and {last}"),
+        *([f"# {printable(note)}", ""] if note else []),
         *(kind.preamble for kind in kinds if kind.preamble),
         *_namespaces(plan, changes),
         *_operations(plan),

@@ -58,7 +58,8 @@ class Backend:
     machine, kernel features by the names of ``podwire doctor``.
     ``stale`` yields the conntrack entries that a change made stale. ``relays`` are the processes that every
     node runs beside its rules, if the mode has any. ``fresh_ports``: a client must take a new port for each
-    connection, since the kernel remembers the one before.
+    connection, since the kernel remembers the one before. ``layout``: how the rules are laid out otherwise
+    than kube-proxy's own, for who compares them ("": they are alike).
     """
 
     tools: tuple[Tool, ...]
@@ -68,3 +69,4 @@ class Backend:
     stale: Callable[[ClusterState, ClusterState, Sequence[ServiceChange]], Iterator[DelConnections]]
     relays: Callable[[ClusterState], tuple[Relay, ...]] | None = None
     fresh_ports: bool = False
+    layout: str = ""

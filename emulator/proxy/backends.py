@@ -29,6 +29,8 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         rules=nftables.rules,
         explain=explain_nftables,
         stale=stale_connections,
+        layout="Services alike share a chain here; kube-proxy gives each Service and endpoint one "
+        "(service-…, endpoint-…)",
     ),
     "ipvs": Backend(
         tools=(_RESTORE, Tool("ipset", "ipset")),

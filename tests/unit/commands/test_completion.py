@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator.cli import main
+from tests.unit.run.test_clusters import OURS, announced
 
 ROOT = Path(__file__).parents[3]
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
@@ -61,6 +63,15 @@ def test_a_word_is_completed(line: str, there: set[str], not_there: set[str], tm
     found = completed(line, tmp_path)
     assert there <= found
     assert not not_there & found
+
+
+def test_names_in_running_clusters_are_completed(tmp_path: Path) -> None:
+    members = [{"name": "default/web-1", "controller": "Deployment/web"}]
+    with announced(json.dumps(OURS | {"members": members}).encode()) as pid:
+        assert {"worker-1"} <= completed("podwire exec wor", tmp_path)
+        assert {"deploy/web"} <= completed("podwire shell dep", tmp_path)
+        assert {"default/web"} <= completed(f"podwire capture --cluster {pid} def", tmp_path)
+        assert {str(pid)} <= completed("podwire ps --cluster ", tmp_path)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

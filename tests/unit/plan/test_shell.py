@@ -46,6 +46,12 @@ def test_script_of_every_kind_of_operation(golden: Callable[[str, str], None]) -
     golden("small-plan.sh.txt", script)
 
 
+def test_a_note_is_a_comment() -> None:
+    script = render_shell(PLAN, title="x", note="alike\nreboot")
+    assert "\n# alike\\nreboot\n" in script
+    check_syntax(script)
+
+
 def test_operations_for_one_reason_share_a_comment() -> None:
     script = script_of(
         AddNetns(netns="a", why="twins"),
