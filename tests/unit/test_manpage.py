@@ -12,14 +12,14 @@ from emulator import __version__
 from emulator.cli import make_parsers
 from emulator.commands.manpage import render
 
-PAGE = Path(__file__).parents[3] / "docs" / "podwire.1"
+PAGE = Path(__file__).parents[2] / "docs" / "podwire.1"
 
 
 def test_the_man_page_is_made_from_the_parsers(request: pytest.FixtureRequest) -> None:
     text = render(*make_parsers(), __version__)
     if request.config.getoption("--update-golden"):
         PAGE.write_text(text)
-    assert PAGE.read_text() == text
+    assert PAGE.read_text() == text, "options have changed: pytest tests/unit/test_manpage.py --update-golden"
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff renders man pages")
