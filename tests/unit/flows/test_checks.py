@@ -476,6 +476,7 @@ def test_the_balancers_address_is_a_source() -> None:
     expectations = Expectations(state)
     flow = make_flow(state, "client", VIP, 80)
     result = apply_expect(expectations.expect(flow), FlowExpect(source="balancer"), flow, expectations)
+    assert result.promised == expectations.expect(flow)
     assert (
         result.source,
         {result.addresses[rule] == {"172.18.255.254"} for rule in result.backends.values()},
