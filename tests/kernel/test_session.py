@@ -75,7 +75,7 @@ def test_check_sends_its_flows_again_and_again(running: podwire.RunningCluster) 
 
 
 def test_check_that_fails_says_why(running: podwire.RunningCluster) -> None:
-    with pytest.raises(podwire.CheckFailedError, match="it was delivered, not dropped") as raised:
+    with pytest.raises(podwire.CheckFailedError, match="expected dropped, was delivered") as raised:
         running.check(flow_check("dropped"))
     assert raised.value.report.summary["fail"] == 1
 
