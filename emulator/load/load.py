@@ -257,7 +257,8 @@ class _Gathering:
         if self._passed_over and not self._taken:
             counted = ", ".join(f"{count} {kind}" for kind, count in self._passed_over.most_common())
             what = f"leaves out everything that podwire reads: {counted}"
-            self.problem(Problem(f"-l {self._selection.labels}", what))
+            hint = "an object's own metadata.labels count, not its selector, nor its template's"
+            self.problem(Problem(f"-l {self._selection.labels}", what, hint))
         if self._problems:
             raise ReadingError(self._problems, self._sound(name), self._services if self._shape_known else ())
         return self._sound(name)

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from emulator.errors import UsageError
-from emulator.report.output import Attempts
+from emulator.report.layout import wants_color
+from emulator.report.output import COLOR, Attempts
 from tests.sandboxed import ROOT
 
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
@@ -86,3 +87,16 @@ def test_an_empty_name_is_refused(option: str) -> None:
         )
         assert (done.returncode, done.stdout) == (2, "")
         assert f"argument {option}: names no" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("choice", "terminal", "color"),
+    [("auto", False, False), ("auto", True, True), ("always", False, True), ("never", True, False)],
+)
+@pytest.mark.parametrize("before", [{}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}], ids=str)
+def test_a_choice_of_colours_outdoes_the_environment(
+    choice: str, terminal: bool, color: bool, before: dict[str, str]
+) -> None:
+    environment = {**before, **COLOR[choice]}
+    if choice != "auto" or not before:
+        assert wants_color(environment, terminal) is color

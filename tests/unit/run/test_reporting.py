@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from emulator.model.results import FlowResult
 from emulator.oracle.expectations import attempts_for, expect
 from emulator.run.reporting import Delivery, is_sample, relative_path
-from tests.unit.report.samples import FAILED, PODS, REPORT
+from tests.unit.report.samples import FAILED, PASSED, PODS, REPORT
 from tests.unit.states import (
     WEB_IP,
     make_flow,
@@ -71,3 +72,23 @@ def test_a_page_that_cannot_be_written_costs_no_verdict(
         f"podwire: cannot write {tmp_path}/nowhere/r.html: No such file or directory (name another place)\n"
     )
     assert "1 FAIL" in said.out
+
+
+@pytest.mark.parametrize(
+    ("output", "flows", "printed"),
+    [("table", (PASSED,), False), ("table", (PASSED, FAILED), True), ("json", (PASSED,), True)],
+    ids=["as expected", "not as expected", "a document"],
+)
+def test_quiet_prints_nothing_where_all_is_as_expected(
+    output: str,
+    flows: tuple[FlowResult, ...],
+    printed: bool,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    report = replace(REPORT, flows=flows, requirements=())
+    delivery = Delivery(PODS, output, tmp_path / "r.json", None, tmp_path / "captures", quiet=True)
+    delivery.tell_verdicts(report)
+    delivery.tell_evidence(report)
+    assert bool(capsys.readouterr().out) is printed
+    assert (tmp_path / "r.json").is_file()
