@@ -55,16 +55,24 @@ def test_without_graphviz_it_says_so(
 
 
 @pytest.mark.parametrize(
-    ("script", "says"),
-    [("echo boom >&2; exit 1", "dot makes no picture of it: boom"), ("exec sleep 60", "no picture after")],
+    ("script", "limit", "says"),
+    [
+        ("echo boom >&2; exit 1", 60, "dot makes no picture of it: boom"),
+        ("exec sleep 60", 0.2, "no picture after"),
+    ],
     ids=["it fails", "it takes too long"],
 )
 def test_a_failing_graphviz_is_explained(
-    default: ClusterState, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, says: str
+    default: ClusterState,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    script: str,
+    limit: float,
+    says: str,
 ) -> None:
     make_tool(tmp_path, script)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(graph, "TIME_LIMIT", 2.0)
+    monkeypatch.setattr(graph, "TIME_LIMIT", limit)
     with pytest.raises(UsageError, match=says):
         render_graph(default, "svg")
 
