@@ -304,9 +304,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="what to print (default: table; wide: every flow; journeys: every hop of every flow)",
     )
     _add_files(parser)
-    parser.add_argument(
-        "--html", metavar="FILE", type=_file, help="write the report as one HTML page, with pictures, as well"
-    )
     _add_captures(parser, "a directory per topology")
     parser.add_argument(
         "--all-pairs",
@@ -342,6 +339,9 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", type=_file, help="write the report as JSON as well")
     parser.add_argument("--junit", metavar="FILE", type=_file, help="write a JUnit XML report as well")
+    parser.add_argument(
+        "--html", metavar="FILE", type=_file, help="write the report as one HTML page, with pictures, as well"
+    )
 
 
 def _add_captures(parser: argparse.ArgumentParser, layout: str) -> None:
@@ -483,9 +483,9 @@ def _diff(args: argparse.Namespace) -> int:
     if modes:
         check_modes(modes)  # before standard input is read
     attempt = Attempts()
-    json, xml = (
+    json, xml, html = (
         path if path and attempt(partial(check_writable_file, path)) else None
-        for path in (args.json, args.junit)
+        for path in (args.json, args.junit, args.html)
     )
     scenarios = settle_modes(_load(args), modes, args.seed, args.run)
     comparison = run_modes(
@@ -497,7 +497,7 @@ def _diff(args: argparse.Namespace) -> int:
             verbose=args.verbose,
         ),
     )
-    _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, attempt)
+    _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, html, attempt)
     if attempt.failed:
         return Exit.BAD_INPUT
     ok = comparison.ok and not (args.exit_code and comparison.differing)
@@ -510,6 +510,7 @@ def _tell(
     args: argparse.Namespace,
     json: Path | None,
     xml: Path | None,
+    html: Path | None,
     attempt: Attempts,
 ) -> None:
     """Writes the comparison in every form that was asked for, as far as each can be written."""
@@ -530,6 +531,11 @@ def _tell(
         attempt(lambda: write_file(xml, comparison_to_junit(comparison, pods)))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         Attempts()(lambda: append_text(Path(summary), render_markdown(comparison)))  # no verdict hangs on it
+    directory = f"{args.captures}/" if args.captures else ""
+    if html:
+        from .report.report_html import comparison_to_html
+
+        attempt(lambda: write_file(html, comparison_to_html(comparison, pods, directory)))
     if args.output in ("table", "wide"):
         text = render_comparison(
             comparison,
@@ -537,7 +543,7 @@ def _tell(
             pods=pods,
             wide=args.output == "wide",
             color=wants_color(os.environ, sys.stdout.isatty()),
-            directory=f"{args.captures}/" if args.captures else "",
+            directory=directory,
         )
     elif args.output == "markdown":
         text = render_markdown(comparison)

@@ -13,8 +13,9 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -24,8 +25,10 @@ from ..model.flows import Place
 from ..model.journeys import Journey
 from ..model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
 from ..verdicts.compare import KIND_TITLES, Row, backend_name, dialled, side_by_side, sources_sent
+from ..verdicts.modes import ComparedFlow, Comparison, Status
 from .captures import ALL_FRAMES
 from .failures_text import by_cause, title_of, written_at
+from .modes_text import Group, facts, group_causes, headline
 from .picture import WIDTH, Picture, draw_journey
 from .prose import say
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
@@ -40,6 +43,14 @@ MOST_CAUSES = 50  # in the list before the flows
 MOST_LINKS = 20  # to the flows of one cause
 MOST_OPEN = 10  # flows that are open at first
 _PAGE = Path(__file__).parent / "page"
+_STATUSES: tuple[Status, ...] = ("unexplained", "unknown", "unwanted", "known", "same")
+_TITLES: Mapping[str, str] = {
+    "unexplained": "Differences that nothing explains: a bug",
+    "unknown": "Not known: frames or a control were missing",
+    "unwanted": "Known differences that a FlowCheck does not expect",
+    "known": "Known differences",
+    "same": "The same in every mode",
+}
 _ORDER: Mapping[Verdict, int] = {"fail": 0, "unknown": 1, "pass": 2}
 
 
@@ -53,11 +64,10 @@ class Warned(NamedTuple):
 class Cause(NamedTuple):
     """Holds flows that failed alike: the ``id`` and name of the first, and how many ``more`` there are."""
 
-    verdict: Verdict
+    verdict: str
     title: str
     place: str
-    reason: str
-    objects: tuple[str, ...]
+    lines: tuple[str, ...]
     flows: tuple[tuple[str, str], ...]
     more: int
 
@@ -86,7 +96,7 @@ class FlowView:
 
     id: str
     name: str
-    verdict: Verdict
+    verdict: str
     reason: str
     place: str
     check: str
@@ -103,14 +113,19 @@ class FlowView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Holds what the page shows."""
+    """Holds what the page shows. ``verdicts`` are those that flows are filtered by, with their numbers;
+    ``wrong`` is the heading of the causes, ``files`` says where packets are if no link does.
+    """
 
-    topology: str
+    title: str
     ok: bool
+    headline: str
     about: tuple[str, ...]
     counts: tuple[str, ...]
-    verdicts: tuple[tuple[Verdict, int], ...]
+    verdicts: tuple[tuple[str, int], ...]
     all_frames: str
+    files: str
+    wrong: str
     causes: tuple[Cause, ...]
     more_causes: int
     warnings: tuple[Warned, ...]
@@ -128,8 +143,19 @@ def to_html(report: Report, pods: Mapping[str, str], captures: str | None) -> by
     """Returns the page. ``pods`` maps an address to ``namespace/name``; ``captures`` is the path of the
     captures' directory, relative to the page's (None: there are none).
     """
+    return _render(view(report, pods, captures))
+
+
+def comparison_to_html(comparison: Comparison, pods: Mapping[str, str], directory: str) -> bytes:
+    """Returns the page of a comparison of modes. ``directory`` is the place of the evidence of all modes, as
+    the user named it ("": there is none).
+    """
+    return _render(view_comparison(comparison, pods, directory))
+
+
+def _render(page: Page) -> bytes:
     template, fixed = _template()
-    return template.render(page=view(report, pods, captures), **fixed).encode()
+    return template.render(page=page, **fixed).encode()
 
 
 @cache
@@ -180,8 +206,39 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
     groups = by_cause(ordered)
     undrawn = sum(bool(flow.not_drawn) for flow in flows)
     counts = report.summary
+    verdicts: tuple[Verdict, ...] = ("fail", "unknown", "pass")
+    return Page(
+        title=f"podwire: {report.topology}",
+        ok=report.ok,
+        headline="As expected" if report.ok else "Not as expected",
+        about=_about(report),
+        counts=(
+            _count("flow", (result.verdict for result in report.flows)),
+            _count("requirement", (r.verdict for r in report.requirements)),
+        ),
+        verdicts=tuple((verdict, counts[verdict]) for verdict in verdicts),
+        all_frames=_link(captures, ALL_FRAMES) if captures is not None else "",
+        files="This run left no captures." if captures is None else "",
+        wrong="Not as expected",
+        causes=tuple(_cause(report, group, numbers) for group in groups[:MOST_CAUSES]),
+        more_causes=len(groups[MOST_CAUSES:]),
+        warnings=(),
+        requirements=tuple(
+            RequirementRow(r.text, r.checked, r.verdict, say_requirement(r)) for r in report.requirements
+        ),
+        left_out=_left_out(undrawn),
+        checks=tuple(dict.fromkeys(result.flow.check for result in report.flows if result.flow.check)),
+        groups=tuple(_groups(flows, ordered)),
+        cluster=report.cluster,
+        services=report.services,
+        notices=report.notices,
+        release=report.machine.get("podwire", ""),
+    )
+
+
+def _about(report: Report) -> tuple[str, ...]:
     machine = report.machine
-    about = (
+    return (
         f"proxy mode {report.proxy_mode}",
         f"seed {report.seed}",
         *(
@@ -191,35 +248,14 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         ),
         *([f"{machine['seconds']} s"] if machine.get("seconds") else []),
     )
-    verdicts: tuple[Verdict, ...] = ("fail", "unknown", "pass")
-    return Page(
-        topology=report.topology,
-        ok=report.ok,
-        about=about,
-        counts=(
-            _count("flow", (result.verdict for result in report.flows)),
-            _count("requirement", (r.verdict for r in report.requirements)),
-        ),
-        verdicts=tuple((verdict, counts[verdict]) for verdict in verdicts),
-        all_frames=_link(captures, ALL_FRAMES) if captures is not None else "",
-        causes=tuple(_cause(report, group, numbers) for group in groups[:MOST_CAUSES]),
-        more_causes=len(groups[MOST_CAUSES:]),
-        warnings=(),
-        requirements=tuple(
-            RequirementRow(r.text, r.checked, r.verdict, say_requirement(r)) for r in report.requirements
-        ),
-        left_out=(
-            f"Journeys of {undrawn} flows are not all drawn: a page has {MOST_PICTURES:,} pictures at most, "
-            f"{MOST_WAYS} a flow, those of failures first."
-            if undrawn
-            else ""
-        ),
-        checks=tuple(dict.fromkeys(result.flow.check for result in report.flows if result.flow.check)),
-        groups=tuple(_groups(flows, ordered)),
-        cluster=report.cluster,
-        services=report.services,
-        notices=report.notices,
-        release=machine.get("podwire", ""),
+
+
+def _left_out(undrawn: int) -> str:
+    if not undrawn:
+        return ""
+    return (
+        f"Journeys of {undrawn} flows are not all drawn: a page has {MOST_PICTURES:,} pictures at most, "
+        f"{MOST_WAYS} a flow, those of failures first."
     )
 
 
@@ -229,8 +265,7 @@ def _cause(report: Report, group: Sequence[FlowResult], numbers: Mapping[int, in
         first.verdict,
         title_of(group),
         _place(first.flow.place),
-        say_verdict(first),
-        tuple(written_at(report, first)),
+        (say_verdict(first), "; ".join(written_at(report, first))),
         tuple((f"flow-{numbers[id(result)]}", result.flow.name) for result in group[:MOST_LINKS]),
         len(group[MOST_LINKS:]),
     )
@@ -297,13 +332,15 @@ def _flow(
         if captures is not None
         else (),
         ways=tuple(_way(alike, flow.client.netns, pods) for alike in drawn),
-        not_drawn=(
-            f"Ways of its packets that are not drawn here: {undrawn}. --json and the captures have them."
-            if undrawn
-            else ""
-        ),
+        not_drawn=_not_drawn(undrawn),
         open=first and result.verdict != "pass",
     )
+
+
+def _not_drawn(ways: int) -> str:
+    if not ways:
+        return ""
+    return f"Ways of its packets that are not drawn here: {ways}. --json and the captures have them."
 
 
 def _place(place: Place) -> str:
@@ -313,6 +350,104 @@ def _place(place: Place) -> str:
 def _link(directory: str | None, name: str) -> str:
     """Returns the URL of a file in ``directory``, a relative path: it has no scheme and no host."""
     return f"./{quote(f'{directory}/{name}' if directory else name, safe='/', errors='surrogateescape')}"
+
+
+# --- a comparison of modes ---------------------------------------------------------------------------------
+
+
+def view_comparison(comparison: Comparison, pods: Mapping[str, str], directory: str) -> Page:
+    """Returns what the page shows of ``comparison``: flows that differ come first, by cause."""
+    numbers = {id(compared): number for number, compared in enumerate(comparison.flows, 1)}
+    ordered = sorted(comparison.flows, key=lambda compared: _STATUSES.index(compared.status))
+    results = [result for compared in ordered for result in compared.results.values()]
+    ways = iter(_distinct_ways(results))
+    flows = [
+        _compared(compared, f"flow-{numbers[id(compared)]}", pods, [next(ways) for _ in compared.results])
+        for compared in ordered
+    ]
+    groups = group_causes(comparison)
+    first = next(iter(comparison.reports.values()))
+    counts = Counter(compared.status for compared in comparison.flows)
+    return Page(
+        title=f"podwire diff: {comparison.topology}, {' → '.join(comparison.modes)}",
+        ok=comparison.ok,
+        headline="All differences are known" if comparison.ok else "Not as expected",
+        about=_about(first)[1:],  # without its mode
+        counts=(headline(comparison),),
+        verdicts=tuple((status, counts[status]) for status in _STATUSES),
+        all_frames="",
+        files=f"Packets: {directory}, a directory for each mode." if directory else "No captures were left.",
+        wrong="What differs",
+        causes=tuple(_difference(comparison, group, numbers) for group in groups[:MOST_CAUSES]),
+        more_causes=len(groups[MOST_CAUSES:]),
+        warnings=(),
+        requirements=tuple(
+            RequirementRow(f"{mode}: {r.text}", r.checked, r.verdict, say_requirement(r))
+            for mode, report in comparison.reports.items()
+            for r in report.requirements
+        ),
+        left_out=_left_out(sum(bool(flow.not_drawn) for flow in flows)),
+        checks=tuple(dict.fromkeys(flow.check for flow in flows if flow.check)),
+        groups=tuple(_grouped(flows)),
+        cluster=first.cluster,
+        services=first.services,
+        notices=comparison.notices,
+        release=first.machine.get("podwire", ""),
+    )
+
+
+def _difference(comparison: Comparison, group: Group, numbers: Mapping[int, int]) -> Cause:
+    return Cause(
+        group.flows[0].status,
+        f"{group.title}: {group.changes}",
+        "",
+        tuple(f"{what}: {text}" for what, text in facts(group, comparison)),
+        tuple((f"flow-{numbers[id(compared)]}", compared.flow.name) for compared in group.flows[:MOST_LINKS]),
+        len(group.flows[MOST_LINKS:]),
+    )
+
+
+def _compared(
+    compared: ComparedFlow,
+    id: str,
+    pods: Mapping[str, str],
+    ways: Sequence[tuple[Sequence[Sequence[Journey]], int]],
+) -> FlowView:
+    by_mode = [
+        _flow(result, id, pods, None, of_mode, first=False)
+        for result, of_mode in zip(compared.results.values(), ways, strict=True)
+    ]
+    first, undrawn = by_mode[0], sum(number for _, number in ways)
+    named = list(zip(compared.results, by_mode, strict=True))
+    shared = [fact for fact in first.facts if all(fact in flow.facts for flow in by_mode)]
+    own = [(f"{what} ({mode})", text) for mode, flow in named for what, text in flow.facts]
+    kept = {f"{what} ({mode})" for mode in compared.results for what, _ in shared}
+    reasons = [f"{mode}: {flow.reason}" for mode, flow in named if flow.reason]
+    return replace(
+        first,
+        verdict=compared.status,
+        reason="; ".join(reasons),
+        sources=compared.change,
+        facts=(
+            *shared,
+            *(fact for fact in own if fact[0] not in kept),
+            *(
+                (f"packets ({mode})", name)
+                for mode, result in compared.results.items()
+                for name in result.captures
+            ),
+        ),
+        rows=tuple(row._replace(what=f"{mode}: {row.what}") for mode, flow in named for row in flow.rows),
+        ways=tuple(
+            way._replace(caption=f"{mode}: {way.caption}") for mode, flow in named for way in flow.ways
+        ),
+        not_drawn=_not_drawn(undrawn),
+    )
+
+
+def _grouped(flows: Iterable[FlowView]) -> Iterator[tuple[str, tuple[FlowView, ...]]]:
+    for status, alike in groupby(flows, key=lambda flow: flow.verdict):
+        yield _TITLES[status], tuple(alike)
 
 
 # --- journeys ---------------------------------------------------------------------------------------------

@@ -77,14 +77,14 @@ class Opened:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Opens a report as a page of its own; words as Playwright's ``new_context`` has them. Afterwards the
-    page must have asked for nothing but itself, and logged nothing.
+    """Opens a report, or a page that is made already; words as Playwright's ``new_context`` has them.
+    Afterwards the page must have asked for nothing but itself, and logged nothing.
     """
     opened: list[tuple[Opened, str]] = []
 
-    def show(report: Report, **words: object) -> Opened:
+    def show(report: Report | bytes, **words: object) -> Opened:
         file = tmp_path / f"report-{len(opened)}.html"
-        file.write_bytes(to_html(report, PODS, "captures"))
+        file.write_bytes(report if isinstance(report, bytes) else to_html(report, PODS, "captures"))
         page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **words}).new_page()
         page.set_default_timeout(10_000)
         opened.append((Opened(page, file.as_uri()), file.as_uri()))

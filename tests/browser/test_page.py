@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from emulator.model.flows import Place
+from emulator.report.report_html import comparison_to_html
 from tests.browser.conftest import Opened
-from tests.unit.report.samples import FAILED, PASSED, REPORT
-from tests.unit.report.test_report_html import HOSTILE, hostile_report
+from tests.unit.report.samples import FAILED, PASSED, PODS, REPORT
+from tests.unit.report.test_report_html import DIFFERENT, HOSTILE, hostile_report
 
 Show = Callable[..., Opened]
 
@@ -98,11 +99,20 @@ def test_a_link_to_a_flow_that_is_filtered_out_shows_it(show: Show) -> None:
     assert opened.page.locator("#flow-2 svg").first.is_visible()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
-def test_it_keeps_the_rules_of_accessibility(show: Show, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "width", "scheme"),
+    [
+        ("run", 1280, "light"),
+        ("run", 400, "dark"),
+        ("comparison", 1280, "dark"),
+        ("comparison", 400, "light"),
+    ],
+)
+def test_it_keeps_the_rules_of_accessibility(show: Show, what: str, width: int, scheme: str) -> None:
     """Contrast, names, landmarks and the like (WCAG 2.2 AA), everything open."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", exc_type=ImportError)
-    opened = show(MIXED, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    content = MIXED if what == "run" else comparison_to_html(DIFFERENT, PODS, "captures/")
+    opened = show(content, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = opened.page
     page.get_by_role("button", name="Open those shown").press("Enter")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

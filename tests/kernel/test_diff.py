@@ -184,7 +184,8 @@ def test_a_setting_of_one_mode_alone_changes_whose_address_is_seen() -> None:
 
 
 def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> None:
-    files = ("--json", str(tmp_path / "diff.json"), "--junit", str(tmp_path / "diff.xml"))
+    written = {"--json": "diff.json", "--junit": "diff.xml", "--html": "diff.html"}
+    files = [word for option, name in written.items() for word in (option, str(tmp_path / name))]
     done = podwire("diff", "-", "--captures", "none", "-o", "yaml", *files, stdin=SHOP + CHECK)
     assert done.returncode == 1, done.stderr
     exported = yaml.safe_load(done.stdout)
@@ -194,6 +195,9 @@ def test_a_flow_check_that_another_mode_breaks_is_no_success(tmp_path: Path) -> 
     assert (flow["status"], flow["sections"]) == ("unwanted", [9])
     assert not exported["summary"]["ok"]
     assert json.loads((tmp_path / "diff.json").read_text()) == exported
+    page = (tmp_path / "diff.html").read_text()
+    assert '<span class="verdict unwanted">UNWANTED</span>' in page
+    assert "nftables: it was rejected, not delivered" in page
     junit = read_xml((tmp_path / "diff.xml").read_bytes())
     assert (junit.get("failures"), junit.get("errors")) == ("1", "0")
     [failure] = junit.iter("failure")

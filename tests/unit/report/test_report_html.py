@@ -19,7 +19,8 @@ from emulator.errors import printable
 from emulator.model.flows import Place
 from emulator.model.results import Report
 from emulator.report import report_html
-from emulator.report.report_html import to_html
+from emulator.report.report_html import comparison_to_html, to_html
+from emulator.verdicts.modes import compare_modes
 from tests.unit.report.samples import FAILED, PASSED, PODS, REPORT, flow
 
 HOSTILE = [
@@ -209,6 +210,33 @@ def test_no_text_becomes_markup(text: str) -> None:
     assert " ".join(f"podwire: {printable(text)}".split()) in page.all_text
     links = [a["href"] or "" for a in page.of("a")]
     assert any(unquote(link, errors="surrogateescape").startswith("./") for link in links)
+
+
+DIFFERENT = compare_modes(
+    "three-networks",
+    {
+        "iptables": REPORT,
+        "nftables": replace(REPORT, flows=(replace(FAILED, flow=PASSED.flow), FAILED)),
+    },
+)
+
+
+def test_a_comparison_has_every_mode_side_by_side() -> None:
+    page = Reader(comparison_to_html(DIFFERENT, PODS, "captures/"))
+    text = page.all_text
+    for said in (
+        "podwire diff: three-networks, iptables → nftables",
+        "What differs UNEXPLAINED UNEXPLAINED, which is a bug: delivered → dropped",
+        "Packets: captures/, a directory for each mode.",
+        "iptables: outcome delivered delivered ×17",
+        "nftables: outcome delivered dropped ×2 differs",
+        "UNEXPLAINED (1)",
+        "SAME (1)",
+    ):
+        assert said in text
+    flows = [(a["id"], a["data-verdict"]) for a in page.of("details") if a.get("class") == "flow"]
+    assert flows == [("flow-1", "unexplained"), ("flow-2", "same")]
+    assert {"href": "#flow-1"} in page.of("a")
 
 
 def test_the_same_report_gives_the_same_page() -> None:
