@@ -316,6 +316,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "-q", "--quiet", action="store_true", help="print nothing where everything is as expected"
     )
     _add_looks(parser)
+    _add_warnings(parser)
     _add_commands(parser)
     _add_tools(parser)
 
@@ -363,6 +364,19 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_warnings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict", action="store_true", help="warnings about the objects count as failures (exit code 1)"
+    )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="leave out warnings of these codes (PW001,PW005); docs/warnings.md lists them",
+    )
+
+
 def _add_tools(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iptables",
@@ -401,6 +415,7 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
     _add_looks(parser)
     _add_files(parser)
     _add_captures(parser, "a directory per topology and mode")
+    _add_warnings(parser)
     _add_commands(parser)
     _add_tools(parser)
 
@@ -409,8 +424,10 @@ def _add_diff(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from .run.codes import known_codes
     from .run.run import Options, run_cluster
 
+    ignore = known_codes(args.ignore)
     return run_cluster(
         _play(args, run=args.run),
         Options(
@@ -425,6 +442,8 @@ def _run(args: argparse.Namespace) -> int:
             quiet=args.quiet,
             iptables=args.iptables or "",
             verbose=args.verbose,
+            strict=args.strict,
+            ignore=ignore,
         ),
     )
 
@@ -476,9 +495,11 @@ def _source(args: argparse.Namespace) -> str:
 def _diff(args: argparse.Namespace) -> int:
     from .report.describe import pod_names
     from .report.files import check_writable_file
+    from .run.codes import known_codes
     from .run.diff import check_modes, run_modes, settle_modes
     from .run.run import Options
 
+    ignore = known_codes(args.ignore)
     modes = [mode.strip() for mode in args.modes.split(",")] if args.modes is not None else []
     if modes:
         check_modes(modes)  # before standard input is read
@@ -495,6 +516,8 @@ def _diff(args: argparse.Namespace) -> int:
             source=_source(args),
             iptables=args.iptables or "",
             verbose=args.verbose,
+            strict=args.strict,
+            ignore=ignore,
         ),
     )
     _tell(comparison, pod_names(next(iter(scenarios.values())).state), args, json, xml, html, attempt)
@@ -555,11 +578,12 @@ def _tell(
 def _plan(args: argparse.Namespace) -> int:
     from .plan.shell import render_shell
     from .proxy.backends import backend_of
+    from .report.prose_of_warnings import tell_warning
     from .schedule.planner import plan_script, plan_script_change
 
     scenario = _play(args)
     state = scenario.state
-    for notice in state.notices:
+    for notice in (*map(tell_warning, state.warnings), *state.notices):
         print(f"podwire: {notice}", file=sys.stderr)
     if args.origins:
         from .report.origins import render_origins

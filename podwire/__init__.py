@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # that pip has installed
     from .emulator.load.builder import Cluster as Cluster
     from .emulator.model.results import FlowResult as FlowResult
     from .emulator.model.results import Report as Report
+    from .emulator.objects.warnings import ManifestWarning as ManifestWarning
+    from .emulator.run.pytest_plugin import PodwireWarning as PodwireWarning
     from .emulator.run.session import CheckFailedError as CheckFailedError
     from .emulator.run.session import RunningCluster as RunningCluster
     from .emulator.run.session import cluster as cluster
@@ -31,7 +33,9 @@ _MODULES = {
     "CheckFailedError": ".run.session",
     "Cluster": ".load.builder",
     "FlowResult": ".model.results",
+    "ManifestWarning": ".objects.warnings",
     "PodwireError": ".errors",
+    "PodwireWarning": ".run.pytest_plugin",
     "Report": ".model.results",
     "RunningCluster": ".run.session",
     "cluster": ".run.session",
@@ -40,7 +44,9 @@ __all__ = [
     "CheckFailedError",
     "Cluster",
     "FlowResult",
+    "ManifestWarning",
     "PodwireError",
+    "PodwireWarning",
     "Report",
     "RunningCluster",
     "__version__",

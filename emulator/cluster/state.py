@@ -34,6 +34,7 @@ from ..objects.kinds import (
     Uninterpreted,
     Workload,
 )
+from ..objects.warnings import ManifestWarning
 from .podnetwork import PodNetworkFacts
 
 SWITCH = "switch"  # network namespace of the host network's switch
@@ -149,6 +150,7 @@ class ClusterState:
     endpoints: tuple[Endpoints, ...] = ()
     uninterpreted: tuple[Uninterpreted, ...] = ()  # objects of kinds without a meaning here
     notices: tuple[str, ...] = ()
+    warnings: tuple[ManifestWarning, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("services", "endpointSlices"):

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..cluster.state import ProxySettings
 from ..net import Address
 from ..objects.kinds import Node, Service
+from ..objects.references import ObjectRef, service_ref
+from ..objects.warnings import Code
 from .findings import Findings
 
 
@@ -22,20 +24,19 @@ def notice_bound(
 ) -> None:
     """Notes each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
-        findings.notice(
-            "every node, not the speaker alone, answers ARP for load-balancer addresses: "
-            f"{proxy.mode} mode needs ipvs.strictARP: true"
-        )
+        findings.warn(Code.STRICT_ARP, ObjectRef("KubeProxyConfiguration", ""), mode=proxy.mode)
     if len(nodes) < 2:
         return
     owners = {ip: node.name for node in nodes for ip in node.internalIPs}
     for service in services:
         for ip in _bound(service):
             if ip in owners:
-                whose = f"svc {service.key} has {ip}, the address of {owners[ip]}"
-                findings.notice(
-                    f"{whose}: in {proxy.mode} mode every other node takes it for its own, and the "
-                    "network between them breaks"
+                findings.warn(
+                    Code.ADDRESS_OF_NODE,
+                    service_ref(service.key),
+                    ip=ip,
+                    node=owners[ip],
+                    mode=proxy.mode,
                 )
 
 

@@ -1,7 +1,7 @@
 """Reports addresses and ports that several Services claim, and endpoints that are such addresses themselves,
 or outside the cluster.
 
-May import ``objects`` and this room. Each is one notice.
+May import ``objects`` and this room.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..net import IPV4, Endpoint, Prefix, addresses_of
 from ..objects.kinds import EndpointSlice, Node, Service
+from ..objects.references import service_ref
+from ..objects.warnings import Code
 from .findings import Findings
 from .networks import Networks
 from .services import KUBERNETES
@@ -30,11 +32,7 @@ def notice_contested(services: Iterable[Service], findings: Findings) -> None:
                 ip, port, protocol = key
                 lost.setdefault((first.key, service.key), []).append(f"{Endpoint.of(ip, port)}/{protocol}")
     for (has, lacks), claimed in lost.items():
-        what = (
-            f"Services {has} and {lacks} both claim {', '.join(claimed)}: {has} has it here, being the "
-            "first by name"
-        )
-        findings.notice(f"{what}; no outcome is promised where it delivers nothing, since the other may")
+        findings.warn(Code.CONTESTED_ADDRESS, service_ref(lacks), first=has, claimed=tuple(claimed))
 
 
 def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
@@ -72,13 +70,8 @@ def notice_nested(
                 node_ports.get((port, protocol)) if ip in node_ips else None
             )
             if other is not None:
-                what = (
-                    f"Service {key} has the endpoint {Endpoint.of(ip, port)}, which is an address of "
-                    f"Service {other}"
-                )
-                findings.notice(
-                    f"{what}: nothing is promised of packets translated twice, so no flow to {key} is derived"
-                )
+                endpoint = str(Endpoint.of(ip, port))
+                findings.warn(Code.NESTED_ENDPOINT, service_ref(key), endpoint=endpoint, other=other)
                 break
 
 
@@ -102,12 +95,17 @@ def notice_on_link(
         ips = (*spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
         addresses = addresses_of(IPV4, dict.fromkeys(ips)) if service.proxied else ()
         for ip in (ip for ip in addresses if ip not in taken):
-            where = next((f"podCIDR {cidr} of node {name}" for cidr, name in cidrs if ip in cidr), "")
+            network, node = next(((cidr, name) for cidr, name in cidrs if ip in cidr), (None, ""))
             if ip in (hosts.first, hosts.last):
-                where = f"hostSubnet {hosts}, of which it is the first or last address"
-            if where:
-                what = f"Service {service.key} has the external address {ip} in {where}"
-                findings.notice(f"{what}: nothing is promised of it, so no flow to it is derived")
+                network, node = hosts, ""
+            if network:
+                findings.warn(
+                    Code.ADDRESS_ON_LINK,
+                    service_ref(service.key),
+                    ip=str(ip),
+                    network=str(network),
+                    node=node,
+                )
 
 
 def find_outside(
@@ -140,15 +138,13 @@ def notice_outside(
             if used and endpoint.addresses and endpoint.addresses[0] in outside[key]:
                 told.setdefault(key, {})[endpoint.addresses[0]] = None
     for key, ips in told.items():
-        which, them = ("endpoint", "it") if len(ips) == 1 else ("endpoints", "them")
-        what = f"Service {key} has the {which} {_named([*ips])}"
-        if key == KUBERNETES:
-            managed = f"no node has {them}, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
-            findings.notice(f"{what}: {managed}: no server is declared there")
+        if key != KUBERNETES:
+            findings.warn(Code.ENDPOINT_OUTSIDE, service_ref(key), ips=tuple(ips))
             continue
+        which, them = ("endpoint", "it") if len(ips) == 1 else ("endpoints", "them")
+        managed = f"no node has {them}, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
         findings.notice(
-            f"{what} outside the cluster, where no server is declared: declare the machine under "
-            "externalServers of the Cluster, with name, address and ports"
+            f"Service {key} has the {which} {_named([*ips])}: {managed}: no server is declared there"
         )
 
 

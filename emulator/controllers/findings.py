@@ -1,8 +1,9 @@
-"""Collects problems and notices while a cluster is settled; each names the place in the user's input.
+"""Collects problems, warnings and notices while a cluster is settled; each names the place in the user's
+input.
 
 May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of
-one template show it; problems come in the order of the documents and their lines, notices in the order in
-which they were found.
+one template show it; problems come in the order of the documents and their lines, warnings and notices in the
+order in which they were found.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Generic, TypeVar
 from ..errors import Problem
 from ..net import IPV4, Address
 from ..objects.kinds import Origin
+from ..objects.references import ObjectRef
+from ..objects.warnings import Code, ManifestWarning, Part
 
 T = TypeVar("T")
 
@@ -32,11 +35,12 @@ class Draft(Generic[T]):
 
 
 class Findings:
-    """Collects problems and notices while controllers go on, so that the user sees every mistake at once."""
+    """Collects what controllers find while they go on, so that the user sees every mistake at once."""
 
     def __init__(self, notices: Iterable[str] = ()) -> None:
         self._problems: dict[Problem, None] = {}
         self._notices: dict[str, None] = dict.fromkeys(notices)
+        self._warnings: dict[ManifestWarning, None] = {}
         self._ipv6 = False
 
     @classmethod
@@ -46,12 +50,13 @@ class Findings:
         for part in parts:
             whole._problems.update(part._problems)
             whole._notices.update(part._notices)
+            whole._warnings.update(part._warnings)
             whole._ipv6 |= part._ipv6
         return whole
 
     def __bool__(self) -> bool:
-        """Returns whether there is any problem or notice."""
-        return bool(self._problems or self._notices or self._ipv6)
+        """Returns whether anything was found."""
+        return bool(self._problems or self._notices or self._warnings or self._ipv6)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -61,8 +66,13 @@ class Findings:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        ipv6 = ("IPv6 addresses are left out: this version builds IPv4 networks only",) if self._ipv6 else ()
-        return (*self._notices, *ipv6)
+        return tuple(self._notices)
+
+    @property
+    def warnings(self) -> tuple[ManifestWarning, ...]:
+        """Returns the warnings; the place of each is still to be found."""
+        ipv6 = ManifestWarning(code=Code.IPV6, object=ObjectRef("", ""))
+        return (*self._warnings, *([ipv6] if self._ipv6 else []))
 
     def problem(self, origin: Origin, path: str, what: str, hint: str = "") -> None:
         full = ".".join(part for part in (origin.prefix, path) if part)
@@ -71,8 +81,12 @@ class Findings:
     def notice(self, text: str) -> None:
         self._notices[text] = None
 
+    def warn(self, code: Code, about: ObjectRef, **parts: Part) -> None:
+        """Keeps a warning about an object, or its field; ``parts`` are the values of the sentence."""
+        self._warnings[ManifestWarning(code=code, object=about, parts=tuple(parts.items()))] = None
+
     def ipv4(self, text: str, origin: Origin, path: str) -> Address | None:
-        """Returns ``text`` as an IPv4 address; None for an IPv6 address (a notice) and for text that is no
+        """Returns ``text`` as an IPv4 address; None for an IPv6 address (a warning) and for text that is no
         address (a problem).
         """
         try:

@@ -22,6 +22,8 @@ from ..net import (
 )
 from ..objects.config import ExternalClient, ExternalServer
 from ..objects.kinds import EndpointSlice, Node, Pod, Service
+from ..objects.references import ObjectRef, service_ref
+from ..objects.warnings import Code
 from .controlplane import api_server_pod
 from .findings import Findings
 from .placement import serving_containers
@@ -75,6 +77,16 @@ class _Table:
                     protocol=port.protocol,
                 )
             )
+
+    def taken(self, listener: Listener) -> dict[str, str | int]:
+        """Returns the port that ``listener`` does not get, and the container that has it."""
+        first = self.served[listener.netns, listener.port, listener.protocol]
+        return {
+            "port": listener.port,
+            "protocol": listener.protocol,
+            "holder": first.container,
+            "holder_pod": first.pod if first.pod != listener.pod else "",
+        }
 
     def _add(self, listener: Listener) -> Listener:
         key = (listener.netns, listener.port, listener.protocol)
@@ -181,7 +193,14 @@ def _health_checks(
             check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
             listener = table.add_health_check(node, port, check)
             if listener.refused:
-                findings.notice(listener.refusal)
+                findings.warn(
+                    Code.PORT_TAKEN,
+                    service_ref(key, "spec"),
+                    container=listener.container,
+                    **table.taken(listener),
+                    pod="",
+                    node=node.name,
+                )
 
 
 def _serves(table: _Table, pod: Pod, port: int, protocol: TransportProtocol) -> bool:
@@ -196,7 +215,14 @@ def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findi
         for port, protocol in own:
             listener = table.add(pod, container.name, port, protocol)
             if listener.refused:
-                findings.notice(listener.refusal)
+                findings.warn(
+                    Code.PORT_TAKEN,
+                    ObjectRef("Pod", pod.key, "spec"),
+                    container=container.name,
+                    **table.taken(listener),
+                    pod=pod.key,
+                    node="",
+                )
 
 
 def _undeclared(
@@ -230,11 +256,13 @@ def _undeclared(
         ports = dict.fromkeys(
             f"{li.port}" if li.protocol == "TCP" else f"{li.port}/{li.protocol}" for li in listeners
         )
-        pod_text = f"Pod {next(iter(pods_of))}" + (
-            f" (and of {len(pods_of) - 1} more)" if len(pods_of) > 1 else ""
+        findings.warn(
+            Code.UNDECLARED_PORT,
+            service_ref(service, "spec.ports"),
+            ports=tuple(ports),
+            pod=next(iter(pods_of)),
+            more=len(pods_of) - 1,
         )
-        what = f"Service {service} targets port {', '.join(ports)}, which no container of {pod_text} declares"
-        findings.notice(f"{what}: served anyway by its first container")
 
 
 def _targets(item: EndpointSlice) -> Iterator[tuple[str, str]]:
@@ -273,9 +301,6 @@ def say_host_port(pod: Pod, port: int, protocol: str) -> str:
 
 def notice_host_ports(pods: Iterable[Pod], findings: Findings) -> None:
     """Reports the Pods that ask for a hostPort, which podwire does not serve."""
-    wanted = host_ports(pods)
-    if wanted:
-        (_, port, protocol), pod = next(iter(wanted.items()))
-        others = len({pod.key for pod in wanted.values()}) - 1
-        more = f" ({others} more {'Pods have' if others > 1 else 'Pod has'} some, too)" if others else ""
-        findings.notice(f"{say_host_port(pod, port, protocol)}: nothing listens there{more}")
+    for (_, port, protocol), pod in host_ports(pods).items():
+        about = ObjectRef("Pod", pod.key, "spec")
+        findings.warn(Code.HOST_PORT, about, port=port, protocol=protocol, pod=pod.key)

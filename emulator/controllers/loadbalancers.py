@@ -28,6 +28,8 @@ from ..objects.kinds import (
     Service,
     ServiceStatus,
 )
+from ..objects.references import service_ref
+from ..objects.warnings import Code
 from .findings import Draft, Findings
 from .pools import Pools
 from .shape import EXCLUDED_LABEL
@@ -84,9 +86,11 @@ def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
     if service.metadata.uid and not pools.said:
         return False
     if service.spec.loadBalancerClass:
-        findings.notice(
-            f"Service {service.key} is left to its loadBalancerClass "
-            f"{service.spec.loadBalancerClass}: it has no address"
+        findings.warn(
+            Code.NO_LOAD_BALANCER_ADDRESS,
+            service_ref(service.key, "spec.loadBalancerClass"),
+            left_to=service.spec.loadBalancerClass,
+            why="",
         )
     return not service.spec.loadBalancerClass
 
@@ -110,8 +114,11 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
         if not unfit and claims.holders(wish) and not service.metadata.uid:
             findings.problem(draft.origin, draft.base + path, f"{wish} is what {why}", SHARING_HINT)
         else:
-            findings.notice(
-                f"Service {service.key} has no load-balancer address: it asks for {wish}, which {why}"
+            findings.warn(
+                Code.NO_LOAD_BALANCER_ADDRESS,
+                service_ref(service.key, path),
+                left_to="",
+                why=f"it asks for {wish}, which {why}",
             )
         return ""
     return wish
@@ -148,7 +155,7 @@ def _any_address(service: Service, pools: Pools, claims: Claims, findings: Findi
     ip = next((ip for pool in candidates if (ip := claims.first(pool, service))), "")
     if not ip:
         why = f"{replace(pools, pools=candidates)} has none left" if candidates else why
-        findings.notice(f"Service {service.key} has no load-balancer address: {why}")
+        findings.warn(Code.NO_LOAD_BALANCER_ADDRESS, service_ref(service.key), left_to="", why=why)
     return ip
 
 
@@ -266,10 +273,7 @@ def choose_targets(
         if not service.proxyIPs:
             continue
         if any(not port.nodePort for port in service.spec.ports):
-            findings.notice(
-                f"Service {service.key} has no node ports: the balancer, which connects to those, "
-                "refuses its clients"
-            )
+            findings.warn(Code.NO_NODE_PORTS, service_ref(service.key, "spec"))
         local = service.spec.externalTrafficPolicy == "Local"
         targets[service.key] = tuple(name for name in able if not local or (service.key, name) in healthy)
     return targets

@@ -38,9 +38,11 @@ from ..objects.kinds import (
     Uninterpreted,
     Workload,
 )
+from ..objects.references import ObjectRef
 from ..objects.selectors import matches_labels
+from ..objects.warnings import ManifestWarning
 from ..store.errors import ExpiredError
-from ..store.objects import Key, Stored
+from ..store.objects import Key, Stored, key_of
 from ..store.store import Event, Store
 from .addresses import address_pods
 from .bound import notice_bound
@@ -86,6 +88,7 @@ from .slices import (
     zones_of,
 )
 from .waiting import Waiting
+from .warnings import Written, find_warnings, place_warnings
 from .workloads import (
     ENDED_PHASES,
     controlled_pods,
@@ -127,6 +130,12 @@ _TELLERS = (
     "targets",
     "bound",
 )
+
+
+def _ref(one: Any) -> ObjectRef:
+    """Returns the reference to a typed object."""
+    kind, namespace, name = key_of(one)
+    return ObjectRef(kind, f"{namespace}/{name}" if namespace else name)
 
 
 class _Controller(NamedTuple):
@@ -246,6 +255,32 @@ class ControlPlane:
         """Returns the problems and notices about the cluster as it is."""
         found = (self._findings.get(name) for name in _TELLERS)
         return Findings.join((Findings(self._inventory.notices), *filter(None, found)))
+
+    def warnings(self, state: ClusterState) -> tuple[ManifestWarning, ...]:
+        """Returns the warnings about the objects as they are in ``state``, the last snapshot."""
+        findings = Findings.join([self.findings])
+        find_warnings(state, self._inventory, findings)
+        rows = [one for kind in self.store.kinds() for one in self.store.list(kind) if not one.base]
+        pools = self._inventory.addressPools
+        owners = {one.origin: _ref(one.object) for one in rows}
+        notes = {_ref(one.object): one.object.metadata.annotations for one in rows}
+        places = {_ref(one.object): one for one in pools}
+
+        def written(about: ObjectRef) -> Written | None:
+            namespace, _, name = about.name.rpartition("/")
+            stored = self.store.get(Key(about.kind, namespace, name))
+            if stored is not None:
+                return Written(stored.origin, stored.base, stored.object.metadata.annotations)
+            pool = places.get(ObjectRef(about.kind, about.name))
+            if pool is not None:
+                return Written(pool.origin, "", pool.object.metadata.annotations)
+            proxy = self._inventory.proxy if about.kind == "KubeProxyConfiguration" else None
+            return Written(proxy.origin, "", {}) if proxy else None
+
+        return (
+            *self._inventory.warnings,
+            *place_warnings(findings.warnings, written, owners, notes),
+        )
 
     @property
     def is_sound(self) -> bool:
@@ -469,7 +504,6 @@ class ControlPlane:
             endpoints={(e.key.namespace, e.key.name): e.object for e in self.store.list("Endpoints")},
             managers=managers_of(one.object for one in given),
             seed=self._seed,
-            expected=bool(self._inventory.flowChecks),
         )
         present = {(draft.object.namespace, draft.object.name) for draft in self._services}
         for key in [key for key in self._made if key not in present]:

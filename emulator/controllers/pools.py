@@ -21,7 +21,9 @@ from ..net import (
 from ..objects.config import Inventory
 from ..objects.kinds import LabelSelector, Loaded, Node, Service
 from ..objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
+from ..objects.references import ObjectRef
 from ..objects.selectors import matches
+from ..objects.warnings import Code
 from .findings import Findings
 
 # 172.18.255.200-172.18.255.250 in kind's network, as its users configure MetalLB
@@ -207,9 +209,8 @@ def _metallb_pools(
         taken += [(one, meta.name) for one in ranges]
         announcers = tuple(_announcers(loaded.object, inventory.l2Advertisements))
         if not announcers:
-            findings.notice(
-                f"no L2Advertisement is for IPAddressPool {meta.name}: nobody answers ARP for its addresses"
-            )
+            name = f"{meta.namespace}/{meta.name}"
+            findings.warn(Code.UNANNOUNCED_POOL, ObjectRef("IPAddressPool", name), pool=meta.name)
         yield Pool(
             ranges,
             name=meta.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..cluster.scenario import Scenario, Step
 from ..cluster.state import ClusterState
@@ -18,6 +19,7 @@ from ..load.load import ReadingError
 from ..objects.config import FlowCheck, Inventory, ProxyMode
 from ..objects.kinds import Loaded, Origin
 from ..objects.references import ObjectRef, node_ref, service_ref
+from ..store.objects import key_of
 from .checks import dialled_ports
 from .clusterflags import cluster_flags
 from .findings import Draft, Findings
@@ -53,6 +55,7 @@ def play(
     first = plane.snapshot(inventory.flowChecks)
     if problems := plane.findings.problems:
         raise InputError(problems)
+    first = replace(first, warnings=plane.warnings(first))
     scripted = [loaded for loaded in inventory.flowChecks if loaded.object.steps]
     later = scripted[1:]  # flows without a step are sent when the steps before are done
     begin = tuple(loaded for loaded in inventory.flowChecks if loaded not in later)
@@ -90,6 +93,7 @@ def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, No
     begins without the faulty parts of this one.
     """
     check = loaded.object
+    applied: set[tuple[str, str]] = set()  # kind and name of what the steps bring
     for index, step in enumerate(check.steps):
         path, findings = f"spec.steps[{index}]", Findings()
         write_step(plane, step, check.applied[index], loaded.origin, path, findings)
@@ -106,8 +110,18 @@ def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, No
         told.update(dict.fromkeys(plane.findings.problems))
         if not plane.is_sound:
             return
+        if new := {_named(one.object) for one in check.applied[index]}:
+            applied |= new
+            found = plane.warnings(state)
+            state = replace(state, warnings=tuple(one for one in found if one.object[:2] in applied))
         name = f"{check.metadata.name}, {step.name}"
         yield Step(name=name, state=state, flowChecks=checks, wait=step.wait)
+
+
+def _named(one: Any) -> tuple[str, str]:
+    """Returns kind and ``namespace/name`` of a typed object."""
+    kind, namespace, name = key_of(one)
+    return kind, f"{namespace}/{name}" if namespace else name
 
 
 def every_problem(error: ReadingError) -> tuple[Problem, ...]:

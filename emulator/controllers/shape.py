@@ -25,6 +25,8 @@ from ..objects.kinds import (
     PodSpec,
     Taint,
 )
+from ..objects.references import node_ref
+from ..objects.warnings import Code
 from .findings import Draft, Findings
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -113,9 +115,12 @@ def _without_clones(drafts: Iterable[Draft[Node]], findings: Findings) -> list[D
             kept = tuple(a for a in node.status.addresses if a.type != "InternalIP" or a.address not in twice)
             node = replace(node, status=replace(node.status, addresses=kept))
             first = next(ip for ip in draft.object.internalIPs if ip in twice)
-            then = f"keeps {node.internalIPs[0]}" if node.internalIPs else "gets another one here"
-            findings.notice(
-                f"nodes {holders[first]} and {node.name} both have the InternalIP {first}: {node.name} {then}"
+            findings.warn(
+                Code.SAME_NODE_ADDRESS,
+                node_ref(node.name),
+                ip=first,
+                other=holders[first],
+                kept=node.internalIPs[0] if node.internalIPs else "",
             )
         result.append(replace(draft, object=node))
     return result

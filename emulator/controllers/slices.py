@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..load.faults import did_you_mean
+from ..load.faults import near
 from ..net import IPV4, IPV6, family_of
 from ..objects.kinds import (
     LEFT_TO_OTHERS,
@@ -34,7 +34,9 @@ from ..objects.kinds import (
     Service,
     ServicePort,
 )
+from ..objects.references import ObjectRef, service_ref
 from ..objects.selectors import matches_labels
+from ..objects.warnings import Code
 from .controlplane import kubernetes_slice
 from .findings import Draft, Findings
 from .names import generate_name
@@ -74,7 +76,7 @@ class PodIndex:
 class Sources:
     """Holds the inputs of the EndpointSlice controllers. ``managers``: the managers of other slices, by
     Service (:func:`managers_of`); ``endpoints`` by namespace and name; ``zones``: each node's, None if it has
-    none; ``expected``: FlowChecks say what is expected, so that a Service without a Pod needs no notice.
+    none.
     """
 
     select: Callable[[str, Mapping[str, str]], Sequence[Pod]]  # namespace, selector
@@ -83,7 +85,6 @@ class Sources:
     endpoints: Mapping[tuple[str, str], Endpoints]
     managers: Mapping[tuple[str, str], set[str]]
     seed: int
-    expected: bool
 
 
 def zones_of(nodes: Iterable[Node]) -> dict[str, str | None]:
@@ -122,28 +123,15 @@ def service_slices(
             return ()
         selected = sources.select(service.namespace, service.spec.selector)
         matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, sources.zones)]
-        if not matching and not sources.expected:
-            _notice_nobody(draft, findings)
         made = list(_from_pods(draft, matching, sources.zones, seed, names, findings))
         if key_of_mode := topology_mode(service):
             made, why = add_hints(made, sources.nodes)
             if why:
-                findings.notice(
-                    f"Service {service.key} has no topology hints, despite its annotation "
-                    f"{key_of_mode}: {why}"
-                )
+                findings.warn(Code.NO_HINTS, service_ref(service.key), annotation=key_of_mode, why=why)
         return made
     if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
         return list(_mirrored(service, endpoints, seed, names))
     return ()
-
-
-def _notice_nobody(draft: Draft[Service], findings: Findings) -> None:
-    labels = ",".join(f"{key}={value}" for key, value in draft.object.spec.selector.items())
-    findings.notice(
-        f"{draft.origin.place('spec.selector')}: Service {draft.object.key} has no endpoints: no running Pod "
-        f"of its namespace has the labels {labels}"
-    )
 
 
 def managers_of(slices: Iterable[EndpointSlice]) -> dict[tuple[str, str], set[str]]:
@@ -186,24 +174,19 @@ def given_slices(
         if item.addressType == IPV6.word:
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
-            findings.notice(
-                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} of type "
-                "FQDN, which kube-proxy ignores"
-            )
+            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="FQDN", label="")
         elif (
             labels := sorted(LEFT_TO_OTHERS & item.metadata.labels.keys())
         ) and f"{item.metadata.namespace}/{item.serviceName}" in addressed:
-            name = f"{item.metadata.namespace}/{item.metadata.name}"
-            findings.notice(
-                f"left out: EndpointSlice {name}, which its label {labels[-1]} leaves to another proxy"
-            )
+            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="other proxy", label=labels[-1])
         elif not item.serviceName:
-            findings.notice(
-                f"left out: EndpointSlice {item.metadata.namespace}/{item.metadata.name} without "
-                f"the label {SERVICE_NAME_LABEL}"
-            )
+            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="no Service", label=SERVICE_NAME_LABEL)
         else:
             yield item
+
+
+def _slice_ref(item: EndpointSlice) -> ObjectRef:
+    return ObjectRef("EndpointSlice", f"{item.metadata.namespace}/{item.metadata.name}")
 
 
 # --- from a selector --------------------------------------------------------------------------------------
@@ -249,14 +232,14 @@ def _from_pods(
                 for p in c.ports
                 if p.name and p.protocol == port.protocol
             }
-            known = did_you_mean(str(port.targetPort), declared)
-            if not known and declared:
-                known = f"named ports: {', '.join(sorted(declared))}"
-            place = draft.origin.place(f"spec.ports[{index}].targetPort")
-            missing = f"targetPort {port.targetPort} is the name of no {port.protocol} port of its Pods"
-            hint = f" ({known})" if known else ""
-            findings.notice(
-                f"{place}: Service {service.key}: {missing}: port {port.port} has no endpoints{hint}"
+            findings.warn(
+                Code.NO_SUCH_PORT_NAME,
+                service_ref(service.key, f"spec.ports[{index}].targetPort"),
+                target=str(port.targetPort),
+                protocol=port.protocol,
+                port=port.port,
+                near=tuple(near(str(port.targetPort), declared)),
+                declared=tuple(sorted(declared)),
             )
     labels = {SERVICE_NAME_LABEL: service.name, MANAGED_BY_LABEL: OWN}
     if service.headless:

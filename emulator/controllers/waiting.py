@@ -1,4 +1,4 @@
-"""Collects the Pods that run nowhere, and reports why: one notice for each cause.
+"""Collects the Pods that run nowhere, and reports why: one warning for each cause.
 
 May import ``objects`` and this room. A waiting Pod has no network: it is no endpoint, sends nothing and is
 not reached.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from ..cluster.state import WaitingPod
 from ..errors import printable
-from ..objects.kinds import Pod
+from ..objects.kinds import Origin, Pod
+from ..objects.references import ObjectRef
+from ..objects.warnings import Code
 from .findings import Draft, Findings
 
-_NAMED = 3  # Pods that a notice names
-_LONGEST = 300  # characters of the cluster's own message that a notice repeats
+_NAMED = 3  # Pods that a warning names
+_LONGEST = 300  # characters of the cluster's own message that a warning repeats
 
 
 class Waiting:
@@ -43,16 +45,16 @@ class Waiting:
         self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ip))))
 
     def tell(self, findings: Findings) -> None:
-        """Reports each cause once, with the Pods that wait for it."""
+        """Reports each cause once for each object that makes Pods, with the Pods that wait for it."""
+        groups: dict[tuple[str, Origin], list[Pod]] = {}
         for reason, rows in self._rows.items():
-            names = [waiting.pod.key for _, waiting in rows]
-            named = ", ".join(names[:_NAMED]) + (
-                f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            for draft, waiting in rows:
+                groups.setdefault((reason, draft.origin), []).append(waiting.pod)
+        for (reason, _), pods in groups.items():
+            findings.warn(
+                Code.RUNS_NOWHERE,
+                ObjectRef("Pod", pods[0].key, "spec"),
+                reason=reason,
+                pods=tuple(pod.key for pod in pods[:_NAMED]),
+                more=max(0, len(pods) - _NAMED),
             )
-            origin, base = rows[0][0].origin, rows[0][0].base
-            line = origin.line(f"{base}spec") if base else origin.line("spec")
-            place = f" ({origin.file}:{line})" if line else ""
-            what = (
-                f"Pod {named} runs nowhere" if len(names) == 1 else f"{len(names)} Pods run nowhere, {named}"
-            )
-            findings.notice(f"{what}: {reason}{place}")

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from ..net import IPV6, family_of
 from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
+from ..objects.references import ObjectRef
+from ..objects.warnings import Code
 from .findings import Draft, Findings
 from .names import generate_name, template_hash
 from .placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle
@@ -288,7 +290,7 @@ def _make(
     own = replace(spec, tolerations=(*spec.tolerations, *more))
     fitting = [node.name for node in nodes if spec.nodeName in ("", node.name) and not obstacle(node, own)]
     if not fitting:
-        findings.notice(f"DaemonSet {workload.key} has no Pod: no node matches and is tolerated")
+        findings.warn(Code.NO_DAEMON_POD, ObjectRef("DaemonSet", workload.key))
     return [
         _pod(
             workload,

@@ -1,4 +1,4 @@
-"""Describes faults of a field before its file is known. Pure; imports nothing of ours.
+"""Describes faults of a field before its file is known. Pure; imports ``objects.warnings`` alone.
 
 Readers make a :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
+from ..objects.warnings import Code
+
 FieldPath: TypeAlias = tuple[str | int, ...]
 
 LONGEST_SHOWN = 60  # characters of a user's value that a message repeats
@@ -21,12 +23,13 @@ _STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Holds one mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is
-    'eighty'``) and a hint what to do about it.
+    'eighty'``) and a hint what to do about it. ``code``: it is a warning, and the object is read.
     """
 
     path: FieldPath
     what: str
     hint: str = ""
+    code: Code | None = None
 
 
 def path_text(path: FieldPath) -> str:
@@ -78,6 +81,11 @@ def shown(value: Any) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns a hint that names what ``word`` may have meant ("" if nothing comes near)."""
+    close = near(word, known)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def near(word: str, known: Iterable[str]) -> list[str]:
+    """Returns the names, at most three, that ``word`` may have meant, the nearest first."""
     names = {name.lower(): name for name in sorted(known)}
-    close = get_close_matches(cut(word).lower(), names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(names[name] for name in close)}?" if close else ""
+    return [names[name] for name in get_close_matches(cut(word).lower(), names, n=3, cutoff=0.6)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..errors import InputError, Problem, fold, printable
+from ..errors import InputError, Problem, printable
 from ..objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from ..objects.kinds import (
     Endpoints,
@@ -33,6 +33,8 @@ from ..objects.kinds import (
     Workload,
 )
 from ..objects.metallb import IPAddressPool, L2Advertisement
+from ..objects.references import ObjectRef
+from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part, read_codes
 from .admit import admit, admit_uninterpreted
 from .builder import TopologyError, Written, build_topology
 from .configmaps import (
@@ -65,6 +67,7 @@ from .schema import (
     Kind,
     LeftOut,
     identify,
+    is_cluster_scoped,
 )
 from .selection import EVERYTHING, Selection, left_out_by_labels
 from .targets import (
@@ -74,6 +77,7 @@ from .targets import (
     find_files,
     name_of,
 )
+from .unread import classify
 from .validate import validate_unread
 from .yamltext import (
     MAX_BYTES,
@@ -85,6 +89,7 @@ from .yamltext import (
 
 MAX_OBJECTS = 200_000  # in everything that is given, the items of lists included
 MAX_PROBLEMS = 1_000  # reading ends after so many
+MAX_WARNINGS = 1_000  # so many are kept for each code
 _KIND = re.compile(r"""^[{\s]*["']?kind["']?\s*:""", re.MULTILINE)
 
 
@@ -195,7 +200,8 @@ class _Gathering:
         self._first: dict[tuple[str, str, str], _Place] = {}
         self._left_out: Counter[str] = Counter()
         self._ignored: dict[str, dict[str, None]] = {}
-        self._slips: dict[tuple[str, str], Problem] = {}  # by kind and field, the first one
+        self._warnings: dict[ManifestWarning, None] = {}
+        self._warned: Counter[Code] = Counter()
         self._remarks: dict[str, tuple[Problem, int]] = {}  # by sort, the first one and how many
         self._services: list[Loaded[Service]] = []
         self._shape_known = True
@@ -271,13 +277,9 @@ class _Gathering:
             f"{first} (and {count - 1} more)" if count > 1 else str(first)
             for first, count in self._remarks.values()
         ]
-        notices += [*self._skips, *fold(tuple(self._slips.values()))]
+        notices += self._skips
         if said := left_out_by_labels(self._selection.labels, self._passed_over.most_common()):
             notices.append(said)
-        if self._left_out["CronJob"]:
-            notices.append(
-                "a CronJob makes no Pod until its time: none of it is here (write the Job that it would make)"
-            )
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
             notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
@@ -297,6 +299,7 @@ class _Gathering:
             proxy=next(iter(self._of(KubeProxyConfiguration)), None),
             flowChecks=self._of(FlowCheck),
             notices=tuple(printable(notice) for notice in notices),
+            warnings=tuple(self._warnings),
         )
 
     def _of(self, type_: type[Any]) -> tuple[Loaded[Any], ...]:
@@ -353,11 +356,8 @@ class _Gathering:
         ]
         for document in documents:
             for remark in document.remarks:
-                self._remark(
-                    remark.sort,
-                    Problem(file, remark.what, document=document.number, line=remark.line),
-                    remark.count,
-                )
+                about = _about(document.value)
+                self._warn(Code.YAML, about, (file, remark.line), what=remark.what, more=remark.count - 1)
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
 
@@ -366,10 +366,24 @@ class _Gathering:
         """Returns whether reading has reached its limit of objects or problems."""
         return self._read > MAX_OBJECTS or len(self._problems) >= MAX_PROBLEMS
 
-    def _remark(self, sort: str, problem: Problem, count: int = 1) -> None:
+    def _remark(self, sort: str, problem: Problem) -> None:
         """Keeps the first notice of each sort, and counts the others."""
         first, before = self._remarks.get(sort, (problem, 0))
-        self._remarks[sort] = (first, before + count)
+        self._remarks[sort] = (first, before + 1)
+
+    def _warn(self, code: Code, about: _About, at: tuple[str, int], field: str = "", **parts: Part) -> None:
+        """Keeps a warning about an object, unless that ignores the code; the first thousand of each code."""
+        if code in about.ignored or self._warned[code] >= MAX_WARNINGS:
+            return
+        self._warned[code] += 1
+        one = ManifestWarning(
+            code=code,
+            object=ObjectRef(about.kind, about.name, field),
+            parts=tuple(parts.items()),
+            file=at[0],
+            line=at[1],
+        )
+        self._warnings[one] = None
 
     def _python(self, path: Path) -> None:
         try:
@@ -494,17 +508,19 @@ class _Gathering:
     def _leave_out(
         self, name: str, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
     ) -> None:
-        """Counts an object whose kind has no meaning here, and keeps it as it is."""
+        """Keeps an object whose kind has no meaning here, and counts or warns of it."""
         if not self._selection.takes(None, value):
             self._passed_over[cut(name)] += 1
             return
-        self._left_out[cut(name)] += 1
-        self._uninterpreted(value, place, kind, api_version)
+        self._uninterpreted(value, place, kind, api_version, name)
 
     def _uninterpreted(
-        self, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = ""
+        self, value: Mapping[str, Any], place: _Place, kind: str = "", api_version: str = "", name: str = ""
     ) -> None:
-        """Keeps an object whose kind has no meaning here, if it has an identity."""
+        """Keeps an object whose kind has no meaning here, if it has an identity. ``name`` is the kind as
+        messages have it. An object that changes what packets do in a cluster is warned of, all others are
+        counted.
+        """
         implied = {"apiVersion": api_version, "kind": kind}
         value = {**value, **{key: said for key, said in implied.items() if value.get(key) is None}}
         value, elsewhere = self._selection.place(None, value)
@@ -512,8 +528,15 @@ class _Gathering:
             self.problem(place.problem(elsewhere))
         self._problems += [place.problem(fault) for fault in validate_unread(value)]
         admission = admit_uninterpreted(value)
+        one = admission.object
+        code = classify(one.kind, one.apiVersion, value) if one is not None else None
+        if code is None:
+            self._left_out[cut(name)] += 1
+        else:
+            about = replace(_about(value), kind=cut(one.kind))
+            self._warn(code, about, (place.file, place.line()))
         if not admission.faults:
-            self._objects.setdefault(Uninterpreted, []).append(Loaded(admission.object, value, place.origin))
+            self._objects.setdefault(Uninterpreted, []).append(Loaded(one, value, place.origin))
 
     def _inside(self, value: Mapping[str, Any], key: str, place: _Place) -> Iterator[tuple[Any, _Place]]:
         """Yields the documents of the text that a ConfigMap has under ``key``."""
@@ -553,7 +576,12 @@ class _Gathering:
         decoded, faults, odd, ignored = admit(kind, value)
         self._note_slips(kind, value, place)
         for notice in odd:
-            self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
+            if notice.code is None:
+                self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
+            else:
+                field = path_text(notice.path)
+                at = (place.file, place.line(notice.path))
+                self._warn(notice.code, _about(value, kind), at, field, what=notice.what)
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:
             self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))
@@ -578,11 +606,9 @@ class _Gathering:
         if kind.exact or value.get("apiVersion", kind.apiVersion) != kind.apiVersion or _is_stored(value):
             return
         for path, hint in find_unknown(kind.name, value):
-            key = (kind.name, str(path[-1]))
-            if key not in self._slips:
-                self._slips[key] = place.problem(
-                    Fault(path, f"is no field of Kubernetes {RELEASE} and is not read", hint)
-                )
+            at = (place.file, place.line(path))
+            about = _about(value, kind)
+            self._warn(Code.UNKNOWN_FIELD, about, at, path_text(path), release=RELEASE, hint=hint)
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """Returns the objects of the ``manifests`` of a FlowCheck's step, which stand at ``place``."""
@@ -590,7 +616,7 @@ class _Gathering:
         for i, manifest in enumerate(manifests):
             inner._document(manifest, place.inside(i))
         self._left_out.update(inner._left_out)
-        self._slips = inner._slips | self._slips
+        self._warnings |= inner._warnings
         self._problems += inner._problems
         return tuple(loaded for objects in inner._objects.values() for loaded in objects)
 
@@ -611,6 +637,31 @@ class _Gathering:
             )
             problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
             (self._problems if first.file == place.file else self._twice).append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Names the object of a warning, and the codes that it ignores."""
+
+    kind: str = ""
+    name: str = ""
+    ignored: frozenset[Code] = frozenset()
+
+
+def _about(value: Any, kind: Kind | None = None) -> _About:
+    """Returns the identity of a manifest, whatever is wrong with it."""
+    if not isinstance(value, Mapping):
+        return _About()
+    metadata = value.get("metadata")
+    meta: Mapping[str, Any] = metadata if isinstance(metadata, Mapping) else {}
+    name, said = kind.name if kind else str(value.get("kind") or ""), str(value.get("apiVersion") or "")
+    namespaced = kind.namespaced if kind else not is_cluster_scoped(name, said)
+    namespace = str(meta.get("namespace") or "default") if namespaced else ""
+    own = str(meta.get("name") or meta.get("generateName") or "")
+    annotations = meta.get("annotations")
+    wish = annotations.get(IGNORE_ANNOTATION) if isinstance(annotations, Mapping) else None
+    ignored, _ = read_codes([wish] if isinstance(wish, str) else [])
+    return _About(cut(name), "/".join(filter(None, (namespace, own))) if own else "", ignored)
 
 
 def _not_utf8(file: str, data: bytes, position: int) -> Problem:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from ..net import Address, Endpoint
 from ..objects.references import ObjectRef
+from ..objects.warnings import Code, ManifestWarning
 from .expectations import Expectation
 from .findings import Finding
 from .flows import Flow, Place
@@ -43,6 +44,7 @@ class FlowResult:
     frames: Sequence[int] = ()  # the numbers of every frame of the flow, if its evidence is wanted
     # the verdict rests on silence: a packet that was lost without a trace would explain it
     silent: bool = False
+    took: int = 0  # nanoseconds from the first attempt to the end of the last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ class Requirement:
     """Holds one sentence of the Kubernetes network model, and what the packets and interfaces say about it.
 
     ``reason`` is the first fact against it, ``ending`` how the attempt ended that shows that fact, ``more``
-    the number of other facts against it.
+    the number of other facts against it. ``asked`` is false if nothing of the run bears on it; it is
+    "unknown" then, and where the evidence was lost.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Requirement:
     reason: str = ""
     ending: Ending | None = None
     more: int = 0
+    asked: bool = True
 
 
 class PodRow(NamedTuple):
@@ -140,6 +144,10 @@ class Report:
     steps: tuple[StepRows, ...] = ()  # how ``cluster`` and ``services`` change; they show the beginning
     # where the objects are written that flows which are not as promised are about
     places: Mapping[ObjectRef, Place] = field(default_factory=dict)
+    warnings: tuple[ManifestWarning, ...] = ()
+    strict: bool = False  # warnings count as failures
+    # Pod (namespace/name) with a drawn name → the name that another run gives it, too
+    replicas: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> Mapping[str, int]:
@@ -150,9 +158,19 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Returns whether every flow is as expected and no requirement is broken (one that no flow of this
-        run bears on is no failure).
+        """Returns whether every flow is as expected, no requirement is broken, and, if the report is strict,
+        there is no warning.
         """
+        return self.kept and not (self.strict and self.warnings)
+
+    @property
+    def kept(self) -> bool:
+        """Returns whether every flow is as expected and no requirement is broken."""
         return all(f.verdict == "pass" for f in self.flows) and all(
             r.verdict != "fail" for r in self.requirements
         )
+
+    @property
+    def empty(self) -> bool:
+        """Returns whether the input has nothing to check."""
+        return any(one.code is Code.NOTHING for one in self.warnings)

@@ -25,6 +25,7 @@ from .kinds import (
 )
 from .metallb import IPAddressPool, L2Advertisement
 from .proxymodes import ProxyMode as ProxyMode
+from .warnings import ManifestWarning
 
 DEFAULT_MODE: ProxyMode = "iptables"
 COMING_MODE: ProxyMode = "nftables"  # Kubernetes 1.40 makes it the default
@@ -368,7 +369,7 @@ class Inventory:
     """Holds the result of loading: valid objects, each with its origin, and notices of what was left out.
     ``uninterpreted`` are objects of kinds without a meaning here.
 
-    ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Ingress").
+    ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Secret").
     """
 
     name: str
@@ -386,6 +387,7 @@ class Inventory:
     proxy: Loaded[KubeProxyConfiguration] | None = None
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     notices: tuple[str, ...] = ()
+    warnings: tuple[ManifestWarning, ...] = ()
 
     @property
     def derives(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from ..cluster.scenario import Step
@@ -88,6 +88,29 @@ def describe_steps(moments: Sequence[Step]) -> tuple[StepRows, ...]:
 
 def _role_outside(machine: ExternalClient) -> str:
     return "external server" if isinstance(machine, ExternalServer) else "external client"
+
+
+def name_replicas(states: Iterable[ClusterState]) -> Mapping[str, str]:
+    """Returns a name for each Pod whose own name is drawn, by ``namespace/name``, which does not change with
+    the template: ``deployment/web (1 of 2)``, with the namespace in front unless it is the default one.
+    """
+    of: dict[str, dict[str, None]] = {}
+    for pod in (pod for state in states for pod in state.pods):
+        if maker := _maker(pod):
+            of.setdefault(maker, {})[pod.key] = None
+    return {
+        key: f"{maker} ({number} of {len(keys)})"
+        for maker, keys in of.items()
+        for number, key in enumerate(keys, 1)
+    }
+
+
+def _maker(pod: Pod) -> str:
+    """Returns the workload that gave ``pod`` its drawn name ("" if none did)."""
+    workload = _workload(pod)
+    if not workload or workload.startswith("statefulset/"):
+        return ""
+    return workload if pod.namespace == "default" else f"{pod.namespace}/{workload}"
 
 
 def describe_services(state: ClusterState) -> tuple[ServiceRow, ...]:

@@ -1,20 +1,23 @@
-"""Writes a report for GitHub Actions: annotations at the lines that FlowChecks stand on, and the summary of a
-step. Pure.
+"""Writes a report for GitHub Actions: annotations at the lines of FlowChecks and of objects with warnings,
+and the summary of a step. Pure.
 
 The form of an annotation is that of "Setting an error message" in
-https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands; a step shows ten of them. A
-summary has at most 1 MiB, a comment on a pull request 65,536 characters.
+https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands; a step shows ten of each
+kind. A summary has at most 1 MiB, a comment on a pull request 65,536 characters.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from ..errors import printable
+from ..model.flows import Place
 from ..model.results import FlowResult, Report
+from ..objects.warnings import ManifestWarning
 from .prose_of_verdicts import say_verdict
+from .prose_of_warnings import fold_warnings, name_object, say_warning
 from .tables import render_difference
 
 MOST_ANNOTATIONS = 10
@@ -23,8 +26,21 @@ _WIDTH = 100
 
 
 def annotate(report: Report) -> str:
-    """Returns a workflow command for each of the first flows that are not as expected, a line each."""
-    return "".join(islice(map(_annotation, _wrong(report)), MOST_ANNOTATIONS))
+    """Returns a workflow command for each of the first flows that are not as expected, and of the first
+    warnings, a line each.
+    """
+    errors = islice(map(_annotation, _wrong(report)), MOST_ANNOTATIONS)
+    return "".join(errors) + annotate_warnings(report.warnings)
+
+
+def annotate_warnings(warnings: Sequence[ManifestWarning]) -> str:
+    """Returns a workflow command for each of the first of ``warnings``, a line each."""
+    return "".join(
+        _command(
+            "warning", Place(one.file, one.line), f"{one.code.value} {name_object(one)}", say_warning(one)
+        )
+        for one in warnings[:MOST_ANNOTATIONS]
+    )
 
 
 def summarize(report: Report, pods: Mapping[str, str]) -> str:
@@ -33,14 +49,18 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
     ``pods`` maps an address to ``namespace/name``.
     """
     counts, broken = report.summary, [r for r in report.requirements if r.verdict == "fail"]
-    state = "all as expected" if report.ok else "not as expected"
+    state = "all as expected" if report.ok else "warnings count" if report.kept else "not as expected"
+    if report.empty and report.kept:
+        state = "nothing to check"
     head = [
         f"### podwire: {_text(report.topology)}: {state}",
         "",
-        "| flows | PASS | FAIL | UNKNOWN |",
-        "|---|---|---|---|",
-        f"| {counts['flows']} | {counts['pass']} | {counts['fail']} | {counts['unknown']} |",
+        "| flows | PASS | FAIL | UNKNOWN | warnings |",
+        "|---|---|---|---|---|",
+        f"| {counts['flows']} | {counts['pass']} | {counts['fail']} | {counts['unknown']} | "
+        f"{len(report.warnings)} |",
         "",
+        *(f"- {line}" for line in list_warnings(report.warnings)),
         *(f"- requirement not kept: {_text(one.text)}" for one in broken),
         *(f"- {_text(notice)}" for notice in report.notices),
     ]
@@ -59,11 +79,22 @@ def _wrong(report: Report) -> Iterator[FlowResult]:
 
 
 def _annotation(result: FlowResult) -> str:
-    place = result.flow.place
+    return _command("error", result.flow.place, result.flow.name, say_verdict(result))
+
+
+def _command(name: str, place: Place, title: str, text: str) -> str:
     where = [f"file={_property(place.file)}"] if place.file else []
     where += [f"line={place.line}"] if place.file and place.line else []
-    properties = ",".join([*where, f"title={_property(result.flow.name)}"])
-    return f"::error {properties}::{_data(say_verdict(result))}\n"
+    properties = ",".join([*where, f"title={_property(title)}"])
+    return f"::{name} {properties}::{_data(text)}\n"
+
+
+def list_warnings(warnings: Sequence[ManifestWarning]) -> Iterator[str]:
+    """Yields a line of Markdown for each cause of ``warnings``."""
+    for row in fold_warnings(warnings):
+        where = f" ({_text(row.places[0])})" if row.places else ""
+        more = f" and {row.number - 1} more of this kind" if row.number > 1 else ""
+        yield f"warning {row.code.value}: {_text(row.text)}{where}{more}"
 
 
 def _data(text: str) -> str:

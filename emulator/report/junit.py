@@ -1,11 +1,13 @@
 """Writes a report, or a comparison of modes, as JUnit XML, which CI systems show. Pure.
 
-A report has a testsuite for each kind of communication and one of requirements, a comparison one for each
-Service and one of requirements; a flow is a testcase. A verdict of "fail" is a ``failure``; one of "unknown"
-is an ``error`` for a flow, since nothing was shown, but ``skipped`` for a requirement, which no flow of the
-run bears on. So a document without failures and errors is an exit code of 0. Invariant: the output is
-well-formed XML 1.0, whatever the names in it. The standard library writes it: junitparser 5.0 would make the
-same elements, but keeps characters that XML does not have, so that an escape in a name breaks the document.
+A report has a testsuite for each kind of communication, one of requirements and one of warnings, a comparison
+one for each Service in place of the kinds; a flow is a testcase. A verdict of "fail" is a ``failure``; one of
+"unknown" is an ``error`` for a flow, since nothing was shown, but ``skipped`` for a requirement, which fails
+no run. A warning is ``skipped`` with its text, or a ``failure`` if warnings count. So a document without
+failures and errors is an exit code of 0. The properties stand in the first suite. Names hold no drawn names
+of Pods, so that a test keeps its history when a template changes. Invariant: the output is well-formed XML
+1.0, whatever the names in it. The standard library writes it: junitparser 5.0 would make the same elements,
+but keeps characters that XML does not have, so that an escape in a name breaks the document.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from xml.etree import ElementTree
 
 from ..model.flows import Place
 from ..model.results import Report, Verdict
+from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import KIND_TITLES
 from ..verdicts.modes import ComparedFlow, Comparison, Status
 from .prose import say
 from .prose_of_verdicts import say_requirement, say_verdict
+from .prose_of_warnings import name_object, say_warning
 from .tables import render_difference
 
 _FLOW: Mapping[Verdict, str] = {"pass": "", "fail": "failure", "unknown": "error"}
@@ -33,6 +37,7 @@ _VERDICT: Mapping[Status, Verdict] = {
     "unexplained": "fail",
     "unknown": "unknown",
 }
+_POD = re.compile(r"[a-z0-9.-]+/[a-z0-9.-]+")
 # Everything outside the Char production of XML 1.0 (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -43,6 +48,7 @@ class _Case(NamedTuple):
     reason: str
     details: str
     place: Place = Place()
+    took: int = 0  # nanoseconds
 
 
 class _Suite(NamedTuple):
@@ -58,11 +64,12 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
         flows = [result for result in report.flows if result.flow.kind == kind]
         cases = [
             _Case(
-                r.flow.name,
+                _stable(r.flow.name, report),
                 _FLOW[r.verdict],
                 say_verdict(r),
                 render_difference(r, pods) if r.verdict != "pass" else "",
                 r.flow.place,
+                r.took,
             )
             for r in flows
         ]
@@ -74,6 +81,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
             [_Case(r.name, _REQUIREMENT[r.verdict], say_requirement(r), r.text) for r in report.requirements],
         )
     )
+    suites.append(_warnings(report.warnings, report.strict))
     properties = (
         ("seed", str(report.seed)),
         ("proxyMode", report.proxy_mode),
@@ -89,10 +97,11 @@ def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> byte
     for compared in comparison.flows:
         flows.setdefault(compared.flow.to.service, []).append(compared)
     suites = [
-        _Suite(name or "no Service's port", name or "none", [_compared(c, pods) for c in of])
+        _Suite(name or "no Service's port", name or "none", [_compared(c, pods, every[0]) for c in of])
         for name, of in flows.items()
     ]
     suites.append(_Suite("Requirements", "requirements", list(_requirements(comparison))))
+    suites.append(_warnings(comparison.warnings, comparison.strict))
     machine = {
         f"{mode}.{name}": value
         for mode, report in comparison.reports.items()
@@ -107,7 +116,23 @@ def comparison_to_junit(comparison: Comparison, pods: Mapping[str, str]) -> byte
     return _document(comparison.topology, suites, properties, every)
 
 
-def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
+def _stable(name: str, report: Report) -> str:
+    """Returns ``name`` with the drawn names of Pods replaced."""
+    return _POD.sub(lambda found: report.replicas.get(found[0], found[0]), name)
+
+
+def _warnings(warnings: Sequence[ManifestWarning], strict: bool) -> _Suite:
+    tag = "failure" if strict else "skipped"
+    cases = []
+    for one in warnings:
+        name = " ".join(filter(None, (one.code.value, name_object(one), one.object.field)))
+        text = say_warning(one)
+        explained = f"{text}\ndocs/warnings.md explains {one.code.value}."
+        cases.append(_Case(name, tag, text, explained, Place(one.file, one.line)))
+    return _Suite("Warnings", "warnings", cases)
+
+
+def _compared(compared: ComparedFlow, pods: Mapping[str, str], report: Report) -> _Case:
     """Returns a testcase with the difference, and every mode that is not as promised; a flow may fail alike
     in all of them.
     """
@@ -117,11 +142,12 @@ def _compared(compared: ComparedFlow, pods: Mapping[str, str]) -> _Case:
     promises = [f"{mode}: promised: {say(promise.because)}" for mode, promise in compared.promises.items()]
     details = [f"mode {mode}\n{render_difference(result, pods)}" for mode, result in wrong.items()]
     return _Case(
-        compared.flow.name,
+        _stable(compared.flow.name, report),
         _FLOW[_worst(verdicts)],
         "; ".join(filter(None, reasons)),
         "\n\n".join(["\n".join(promises), *details]),
         compared.flow.place,
+        sum(result.took for result in compared.results.values()),
     )
 
 
@@ -148,9 +174,8 @@ def _document(
     seconds = f"{sum(map(_seconds, reports)):.10g}"
     root = ElementTree.Element("testsuites", _counts(cases) | {"name": "podwire", "time": seconds})
     started = reports[0].machine.get("started", "")
-    for suite in suites:
-        if suite.cases:
-            _suite(root, topology, suite, properties, started)
+    for number, suite in enumerate(suite for suite in suites if suite.cases):
+        _suite(root, topology, suite, () if number else properties, started)
     ElementTree.indent(root)
     content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return content + b"\n"
@@ -165,20 +190,34 @@ def _suite(
 ) -> None:
     counts = _counts(suite.cases)
     element = ElementTree.SubElement(
-        root, "testsuite", {"name": _xml(f"{topology}: {suite.title}"), **counts, "time": "0"}
+        root,
+        "testsuite",
+        {
+            "name": _xml(f"{topology}: {suite.title}"),
+            **counts,
+            "time": _time(sum(case.took for case in suite.cases)),
+        },
     )
     if started:
         element.set("timestamp", _xml(started))
-    about = ElementTree.SubElement(element, "properties")
+    about = ElementTree.SubElement(element, "properties") if properties else element
     for name, value in properties:
         ElementTree.SubElement(about, "property", {"name": _xml(name), "value": _xml(value)})
-    for name, tag, reason, details, place in suite.cases:
-        attributes = {"classname": _xml(f"podwire.{suite.classname}"), "name": _xml(name), "time": "0"}
+    for name, tag, reason, details, place, took in suite.cases:
+        attributes = {
+            "classname": _xml(f"podwire.{suite.classname}"),
+            "name": _xml(name),
+            "time": _time(took),
+        }
         if place.file:
-            attributes |= {"file": _xml(place.file), "line": str(place.line)}
+            attributes |= {"file": _xml(place.file)} | ({"line": str(place.line)} if place.line else {})
         case = ElementTree.SubElement(element, "testcase", attributes)
         if tag:
             ElementTree.SubElement(case, tag, {"message": _xml(reason)}).text = _xml(details)
+
+
+def _time(nanoseconds: int) -> str:
+    return f"{nanoseconds / 10**9:.3f}"
 
 
 def _counts(cases: Sequence[_Case]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ..verdicts.modes import ComparedFlow, Comparison
 from .advice import expect_to_dict
 from .prose import say
 from .prose_of_verdicts import say_ending, say_verdict
-from .report_json import expectation_to_dict, health_to_dict
+from .report_json import expectation_to_dict, health_to_dict, warning_to_dict
 
 SCHEMA = "podwire.dev/diff/v1"
 
@@ -51,11 +51,14 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
             "unwanted": count["unwanted"],
             "unexplained": count["unexplained"],
             "unknown": count["unknown"],
+            "warnings": len(comparison.warnings),
+            "strict": comparison.strict,
             "notAsPromised": sum(
                 report.summary["flows"] - report.summary["pass"] for report in comparison.reports.values()
             ),
         },
         "notices": list(comparison.notices),
+        "warnings": [warning_to_dict(one) for one in comparison.warnings],
     }
 
 

@@ -9,11 +9,12 @@ comment on GitHub may have 65,536 characters), and no text of a manifest is mark
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 
 from ..verdicts.compare import answers
 from ..verdicts.modes import DIALLED, ComparedFlow, Comparison
 from .advice import not_examined
+from .github import list_warnings
 from .markdown import escape
 from .modes_text import MOST_CAUSES, count, facts, group_causes, headline
 
@@ -32,6 +33,7 @@ def render_markdown(comparison: Comparison) -> str:
     parts = [
         f"## podwire diff: {escape(comparison.topology)}, {' → '.join(comparison.modes)}",
         escape(headline(comparison)),
+        "\n".join(f"- {line}" for line in islice(list_warnings(comparison.warnings), _MOST_NOTICES)),
         *_causes(comparison),
         f"Not examined: {not_examined(comparison.modes)}",
         "\n".join(f"- note: {escape(notice)}" for notice in comparison.notices[:_MOST_NOTICES]),

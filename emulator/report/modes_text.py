@@ -33,6 +33,7 @@ from .flows_text import short
 from .layout import BOLD, Screen, table, words
 from .prose import say, say_of_modes
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_warnings import count_warnings, render_warnings
 from .run_text import notes
 
 MOST_CAUSES = 20  # groups of flows that differ for one cause
@@ -126,6 +127,7 @@ def render_comparison(
         "\n".join(line for text in _rest(comparison) for line in screen.say(text, hang="  ")),
         packets(comparison, pods) if wide else "",
         "\n".join(line for text in _broken_promises(comparison) for line in screen.say(text, hang="  ")),
+        render_warnings(comparison.warnings, width),
         notes(comparison.notices, screen),
         "\n".join(line for text in _kernels(comparison) for line in screen.say(text, hang="  ")),
         _end(comparison, screen, wide, directory),
@@ -163,6 +165,7 @@ def totals(comparison: Comparison) -> str:
         f"{count(statuses['unwanted'], 'flow')} not as a FlowCheck says" if statuses["unwanted"] else "",
         f"{statuses['unexplained']} unexplained" + (", which is a bug" if statuses["unexplained"] else ""),
         f"{statuses['unknown']} UNKNOWN" if statuses["unknown"] else "",
+        count_warnings(comparison.warnings, strict=comparison.strict),
     ]
     return ", ".join(filter(None, parts))
 

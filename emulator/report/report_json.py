@@ -24,6 +24,7 @@ from ..model.results import (
     ServiceRow,
     Verdict,
 )
+from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import (
     backend_name,
     dialled,
@@ -34,6 +35,7 @@ from ..verdicts.compare import (
 )
 from .prose import say
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_warnings import name_object, say_warning
 
 SCHEMA = "podwire.dev/report/v1"
 PENDING = "<pending>"  # the external address of a Service without one yet, as kubectl shows it
@@ -65,9 +67,24 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
         "summary": {
             "ok": report.ok,
             **report.summary,
+            "warnings": len(report.warnings),
+            "strict": report.strict,
             "requirements": {v: requirements[v] for v in _VERDICTS},
         },
         "notices": list(report.notices),
+        "warnings": [warning_to_dict(one) for one in report.warnings],
+    }
+
+
+def warning_to_dict(one: ManifestWarning) -> dict[str, Any]:
+    """Returns one element of ``warnings``."""
+    return {
+        "code": one.code.value,
+        "object": name_object(one),
+        "field": one.object.field,
+        "file": one.file,
+        "line": one.line,
+        "text": say_warning(one),
     }
 
 

@@ -16,6 +16,7 @@ from .failures_text import failure_blocks
 from .flows_text import flow_records, flow_table, group_flows
 from .layout import BOLD, DIM, Screen, words
 from .prose_of_verdicts import say_requirement
+from .prose_of_warnings import count_warnings, render_warnings
 from .tables import node_table, render_journey, service_table, step_changes
 
 # wide: every node, Service, flow, backend and rewrite; journeys: every hop
@@ -48,7 +49,7 @@ def render_text(
         _headline(report, screen),
         result,
         _cluster(report, Screen(None, color) if wide else screen, wide=wide),
-        # warnings about the objects belong here: between the cluster and the verdicts
+        render_warnings(report.warnings, width),
         *_flows(report, form, screen, pods),
         _requirements(report, screen, every=wide),
         failure_blocks(report, screen, pods, directory),
@@ -85,7 +86,10 @@ def _result(report: Report, screen: Screen) -> str:
         flows = f"{wrong[0]} of {_count(total, 'flow')}, {', '.join([*wrong[1:], *kept])}".removesuffix(", ")
     else:
         flows = f"{_count(total, 'flow')} as promised" if total else "no flow was sent"
-    parts = [flows, *_kept(report)]
+    if report.empty:
+        flows = f"nothing to check: {flows}"
+    said = count_warnings(report.warnings, strict=report.strict)
+    parts = [*filter(None, (flows, *_kept(report), said))]
     seconds = report.machine.get("seconds", "")
     return "\n".join(
         screen.spread(words(", ".join(parts), BOLD), words(f"{_rounded(seconds)} s" if seconds else ""))
@@ -120,7 +124,7 @@ def _cluster(report: Report, screen: Screen, *, wide: bool) -> str:
         *(len(step.cluster) + len(step.services) for step in report.steps),
         0,
     )
-    if not wide and (not report.ok or most > MOST_ROWS):
+    if not wide and (not report.kept or most > MOST_ROWS):
         return ""
     tables = [
         "At the beginning:" if report.steps else "",

@@ -3,7 +3,8 @@
 The fixture ``podwire_cluster`` brings up a cluster for the rest of the session: two tests that ask for the
 same one share it. With ``--podwire TARGET`` (or ``podwire_targets`` in the configuration) every YAML file
 that holds a FlowCheck is collected: each of its flows is a test, sent through the cluster that the targets
-describe. Workers of pytest-xdist have sandboxes of their own and never meet.
+describe. Warnings about its objects are pytest's. Workers of pytest-xdist have sandboxes of their own and
+never meet.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from ..load.load import load
 from ..model.results import FlowResult
 from ..objects.config import FlowCheck, FlowSpec
 from ..objects.kinds import Loaded
+from ..objects.warnings import ManifestWarning
+from ..report.prose_of_warnings import tell_warning
 from .session import RunningCluster, cluster
 
 _KIND = re.compile(r"^kind:\s*[\"']?FlowCheck\b", re.MULTILINE)
@@ -92,6 +95,8 @@ def _targets(config: pytest.Config) -> list[str]:
 class FlowCheckFile(pytest.File):
     """Collects a file with FlowChecks."""
 
+    _told = False  # its warnings
+
     def collect(self) -> Iterator[FlowCheckItem]:
         """Yields a test for each flow, those of the steps included."""
         try:
@@ -114,6 +119,11 @@ class FlowCheckFile(pytest.File):
                 self, name=name, check=check, step=step and f"{check}, {step}", entry=flow.name, line=line
             )
 
+    def new_warnings(self, running: RunningCluster) -> Sequence[ManifestWarning]:
+        """Returns the warnings about the cluster of this file, once."""
+        told, self._told = self._told, True
+        return () if told else running.warnings
+
     def results(self) -> RunningCluster:
         """Returns the cluster through which the flows of this file were sent."""
         mode = (
@@ -121,6 +131,10 @@ class FlowCheckFile(pytest.File):
         )
         targets = dict.fromkeys([*_targets(self.config), str(self.path)])
         return _shared(self.config, self.path, lambda: cluster(*targets, proxy_mode=mode))
+
+
+class PodwireWarning(pytest.PytestWarning):
+    """Reports a warning about the objects of a cluster (docs/warnings.md)."""
 
 
 class FlowsFailedError(Exception):
@@ -138,6 +152,8 @@ class FlowCheckItem(pytest.Item):
         """Fails if a flow is not as expected."""
         assert isinstance(self.parent, FlowCheckFile)  # noqa: S101 - it makes them
         running = self.parent.results()
+        for one in self.parent.new_warnings(running):
+            self.warn(PodwireWarning(tell_warning(one)))
         wrong = [result for result in running.flows if self._is_mine(result) and result.verdict != "pass"]
         if wrong:
             raise FlowsFailedError("\n\n".join(f"{one.flow.name}\n{running.explain(one)}" for one in wrong))

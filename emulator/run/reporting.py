@@ -24,6 +24,7 @@ from ..model.expectations import Expectation
 from ..model.flows import Flow, Place
 from ..model.results import FlowResult, Report
 from ..objects.references import ObjectRef, service_ref
+from ..objects.warnings import Code, ManifestWarning
 from ..oracle.expectations import attempts_to_meet_each
 from ..report import (
     files,
@@ -41,6 +42,7 @@ from ..report.describe import (
     describe_steps,
     name_addresses,
     name_macs,
+    name_replicas,
     pod_names,
 )
 from ..report.layout import Screen, wants_color
@@ -52,7 +54,18 @@ from .examine import RunResults
 from .live import Live
 
 
-def make_report(schedule: Schedule, live: Live, found: RunResults, started: datetime) -> Report:
+def make_report(
+    schedule: Schedule,
+    live: Live,
+    found: RunResults,
+    started: datetime,
+    *,
+    strict: bool = False,
+    ignore: frozenset[Code] = frozenset(),
+) -> Report:
+    """Returns the report. ``strict``: warnings count as failures; those of the codes in ``ignore`` are left
+    out.
+    """
     state = schedule.state
     return Report(
         topology=state.name,
@@ -70,9 +83,18 @@ def make_report(schedule: Schedule, live: Live, found: RunResults, started: date
         flows=tuple(found.results),
         requirements=merge_requirements(found.requirements),
         notices=tuple(_notices(schedule, live, found)),
+        warnings=tuple(one for one in _warnings(schedule) if one.code not in ignore),
+        strict=strict,
+        replicas=name_replicas(moment.state for moment in schedule.moments),
         steps=describe_steps(schedule.scenario.moments),
         places=_places(schedule, found.results),
     )
+
+
+def _warnings(schedule: Schedule) -> Iterable[ManifestWarning]:
+    """Returns the warnings about the objects of every moment, each once, in the order of their codes."""
+    found = dict.fromkeys(one for moment in schedule.moments for one in moment.state.warnings)
+    return sorted(found, key=lambda one: one.code.value)
 
 
 def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, Place]:
@@ -93,7 +115,13 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
     """Yields the notices that a reader needs to judge the report: each once, with the kernel's detail if
     there is one.
     """
-    said = dict.fromkeys(live.said)
+    refused = {
+        listener.refusal
+        for moment in schedule.moments
+        for listener in moment.state.listeners
+        if listener.refused
+    }
+    said = dict.fromkeys(notice for notice in live.said if notice.text not in refused)  # a warning says so
     detailed = {notice.text for notice in said}
     for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
         if notice not in detailed:
@@ -107,21 +135,23 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
             )
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
+            ports, were = ("port", "was") if represented == 1 else ("ports", "were")
             yield (
-                f"{represented} Service ports, all but the first {MOST_PORTS}, were dialled by one Pod and "
-                "one client outside only"
+                f"{represented} Service {ports}, all but the first {MOST_PORTS}, {were} dialled by one Pod "
+                "and one client outside only"
             )
     yield from limit_notices(found.limits)
     lost = live.recording.lost()
     if lost:
-        yield (
-            f"{lost} frames were lost: the taps' rings or the capture were full; flows that miss one "
-            "are UNKNOWN"
-        )
+        frames = "1 frame was" if lost == 1 else f"{lost} frames were"
+        yield (f"{frames} lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN")
     if live.recording.left_out:
+        left = live.recording.left_out
+        frames = (
+            "1 frame that belongs to no flow is" if left == 1 else f"{left} frames that belong to no flow are"
+        )
         yield (
-            f"{live.recording.left_out} frames that belong to no flow are not in the captures, which "
-            f"hold {MOST_OTHER_BYTES >> 20:,} MiB of such frames at most"
+            f"{frames} not in the captures, which hold {MOST_OTHER_BYTES >> 20:,} MiB of such frames at most"
         )
 
 

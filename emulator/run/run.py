@@ -29,6 +29,7 @@ from ..kernel.iptables import apply_with_iptables
 from ..kernel.limits import Size, check_limits, sockets_at_once, use_limits
 from ..model.flows import Flow
 from ..model.results import Report
+from ..objects.warnings import Code
 from ..plan.operations import Plan
 from ..plan.shell import shell_commands
 from ..proxy.backends import backend_of
@@ -65,7 +66,8 @@ _RELAYING = 512  # descriptors for connections and clients that the proxies of u
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Holds the command line's options of a run. ``captures`` None: no evidence is written; ``source``: where
-    the input is, whose evidence replaces that of its own last run; ``iptables`` "": the flavour that works.
+    the input is, whose evidence replaces that of its own last run; ``iptables`` "": the flavour that works;
+    ``strict``: warnings count as failures, save those of the codes in ``ignore``.
     """
 
     output: str = "table"
@@ -79,6 +81,8 @@ class Options:
     quiet: bool = False
     iptables: str = ""
     verbose: int = 0
+    strict: bool = False
+    ignore: frozenset[Code] = frozenset()
 
 
 def run_cluster(scenario: Scenario, options: Options) -> int:
@@ -186,7 +190,10 @@ def run_inside(
                 run.evidence,
                 shown=not run.options.quiet,
             )
-            report = make_report(run.schedule, live, found, started)
+            options = run.options
+            report = make_report(
+                run.schedule, live, found, started, strict=options.strict, ignore=options.ignore
+            )
             with run.clock.phase("evidence"):
                 report = hand_over(run, delivery, report, live, found)
         return then(report)

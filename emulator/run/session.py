@@ -31,12 +31,14 @@ from ..kernel.signals import end_at_once, prepare_signals
 from ..load.load import ReadingError, load
 from ..model.results import FlowResult, Report
 from ..objects.config import Inventory, ProxyMode
+from ..objects.warnings import ManifestWarning
 from ..report.describe import pod_names
 from ..report.run_text import render_text
 from ..report.tables import render_difference
 from ..schedule.schedule import plan_flows, plan_move, plan_once
 from .clock import Clock
 from .clusters import choose
+from .codes import known_codes
 from .kustomize import build
 from .live import Live
 from .reporting import make_report
@@ -85,8 +87,13 @@ class _Checked:
 class RunningCluster:
     """Controls a cluster that is up. Made by :func:`cluster`; it is gone when that context ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
-        self._process, self._connection = process, connection
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        connection: Connection,
+        warnings: tuple[ManifestWarning, ...],
+    ) -> None:
+        self._process, self._connection, self._warnings = process, connection, warnings
         self._report: Report | None = None
         self._pods: Mapping[str, str] = {}  # address → namespace/name
 
@@ -104,6 +111,13 @@ class RunningCluster:
             found = self._ask(_Check())
             self._report, self._pods = found.report, found.pods
         return self._report
+
+    @property
+    def warnings(self) -> tuple[ManifestWarning, ...]:
+        """Returns the warnings about the objects of the cluster's targets (docs/warnings.md); no flow is sent
+        for them.
+        """
+        return self._warnings
 
     @property
     def flows(self) -> tuple[FlowResult, ...]:
@@ -172,20 +186,26 @@ def cluster(
     run: bool = False,
     captures: str | Path | None = None,
     iptables: str = "",
+    ignore: Sequence[str] = (),
 ) -> Iterator[RunningCluster]:
     """Brings up the cluster that ``targets`` describe; it is taken down when the context ends.
 
     ``targets``, ``seed``, ``proxy_mode``, ``run`` (whether the commands of annotated containers run) and
     ``iptables`` are those of the command line; ``captures`` is the directory of the evidence (None: none is
-    written). Raises PodwireError: InputError with every problem of the input, MissingCapabilityError where
-    this machine lacks something.
+    written), ``ignore`` are codes of warnings to leave out. Raises PodwireError: InputError with every
+    problem of the input, MissingCapabilityError where this machine lacks something.
     """
     job = _Job(
         targets=tuple(map(str, targets)) or (DEFAULT_TOPOLOGY,),
         seed=seed,
         proxy_mode=proxy_mode,
         run=run,
-        options=Options(captures=None if captures is None else Path(captures), keep=True, iptables=iptables),
+        options=Options(
+            captures=None if captures is None else Path(captures),
+            keep=True,
+            iptables=iptables,
+            ignore=known_codes(ignore),
+        ),
     )
     ours, theirs = socket.socketpair()
     with theirs:
@@ -199,8 +219,8 @@ def cluster(
     with process, Connection(ours.detach()) as connection:
         with suppress(BrokenPipeError):
             connection.send(job)
-        _hear(connection)
-        yield RunningCluster(process, connection)
+        warnings = cast("tuple[ManifestWarning, ...]", _hear(connection))
+        yield RunningCluster(process, connection, warnings)
 
 
 def _in_python(module: str, function: str) -> list[str]:
@@ -272,7 +292,9 @@ def _read(targets: Sequence[str], manifests: str = "") -> Inventory:
 def _attend(channel: sandbox.Channel, session: _Session, connection: Connection) -> None:
     """Brings the cluster up, reports that, and does what is asked until the caller closes its end."""
     with bring_up(channel, session.run, datetime.now(timezone.utc)) as live:
-        connection.send(None)
+        ignored = session.run.options.ignore
+        state = session.run.schedule.state
+        connection.send(tuple(one for one in state.warnings if one.code not in ignored))
         while True:
             try:
                 check = cast(_Check, connection.recv())
@@ -331,7 +353,10 @@ class _Session:
             for loaded in given.flowChecks
             if loaded.object.steps
         ]
-        if given != replace(Inventory(name=given.name), flowChecks=given.flowChecks, notices=given.notices):
+        checks = Inventory(
+            name=given.name, flowChecks=given.flowChecks, notices=given.notices, warnings=given.warnings
+        )
+        if given != checks:
             problems.append(
                 Problem(given.name, "holds more than FlowChecks", "give it to cluster(), as a target")
             )
@@ -347,7 +372,8 @@ class _Session:
             if schedule is not self._now:
                 live.change(replace(schedule.moments[0], plan=plan_move(self._now, schedule)))
             found = send_flows(schedule, live, lambda _: None, run.evidence)
-            report = hand_over(run, None, make_report(schedule, live, found, started), live, found)
+            made = make_report(schedule, live, found, started, ignore=run.options.ignore)
+            report = hand_over(run, None, made, live, found)
         self._now = schedule
         if len(schedule.moments) > 1:
             self._changed = next(flow.check for flow in schedule.flows if flow.step)

@@ -103,7 +103,13 @@ def judge(
         finding=finding,
         frames=frames,
         silent=_rests_on_silence(case, verdict),
+        took=_span(attempts),
     )
+
+
+def _span(attempts: Sequence[Attempt]) -> int:
+    """Returns the nanoseconds from the first attempt to the end of the last."""
+    return max((a.finished for a in attempts), default=0) - min((a.started for a in attempts), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ..model.flows import Flow
 from ..model.results import FlowResult, Report
 from ..net import Endpoint
 from ..objects.config import ASYMMETRIC, FlowExpect
+from ..objects.warnings import ManifestWarning
 from .compare import answers, heard_from, keeps
 
 Aspect = Literal["outcome", "backends", "source", "reply", "health"]
@@ -148,6 +149,16 @@ class Comparison:
     def notices(self) -> tuple[str, ...]:
         """Returns the notices of all runs, each once."""
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
+
+    @property
+    def warnings(self) -> tuple[ManifestWarning, ...]:
+        """Returns the warnings of all runs, each once."""
+        return tuple(dict.fromkeys(one for report in self.reports.values() for one in report.warnings))
+
+    @property
+    def strict(self) -> bool:
+        """Returns whether warnings count as failures."""
+        return any(report.strict for report in self.reports.values())
 
     def accepted(self, compared: ComparedFlow, mode: str) -> FlowExpect:
         """Returns what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one

@@ -36,8 +36,8 @@ _WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")
 def check_requirements(
     state: ClusterState, results: Sequence[FlowResult], addresses: Mapping[str, frozenset[str]]
 ) -> tuple[Requirement, ...]:
-    """Returns every sentence with its verdict. ``addresses``: network namespace → the addresses on its
-    interfaces, 127.0.0.0/8 left out.
+    """Returns every sentence with its verdict, those that nothing of the run bears on, too. ``addresses``:
+    network namespace → the addresses on its interfaces, 127.0.0.0/8 left out.
     """
     mode, interface = state.proxy.mode, SEMANTICS[state.proxy.mode].service_interface
     return (
@@ -46,18 +46,21 @@ def check_requirements(
             "Every Pod reaches every other Pod, on any node, without NAT.",
             _reached(state, results, "pod-to-pod"),
             "no flow from a Pod to another Pod's address was followed",
+            _is_lost(state, results, "pod-to-pod"),
         ),
         _requirement(
             "nodes-reach-pods",
             "Every node reaches every Pod without NAT.",
             _reached(state, results, "node-to-pod"),
             "no flow from a node to a Pod's address was followed",
+            _is_lost(state, results, "node-to-pod"),
         ),
         _requirement(
             "same-address-inside-and-outside",
             "The address that a Pod sees as its own is the one that others see it as.",
             _seen_as(state, results, addresses),
             "no Pod was heard by another",
+            _is_lost(state, results, "pod-to-pod"),
         ),
         _requirement(
             "pod-address-on-its-own-interface",
@@ -77,19 +80,20 @@ def check_requirements(
 
 
 def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requirement, ...]:
-    """Returns one row for each sentence, of what was found at several moments: a sentence that is broken once
-    is broken.
+    """Returns one row for each sentence that was asked, of what was found at several moments: a sentence that
+    is broken once is broken.
     """
     merged = []
-    for rows in zip(*moments, strict=True):
+    for rows in (rows for rows in zip(*moments, strict=True) if any(row.asked for row in rows)):
         verdicts = [row.verdict for row in rows]
         verdict = next(verdict for verdict in _WORST_FIRST if verdict in verdicts)
-        first = rows[verdicts.index(verdict)]
+        first = next(row for row in rows if row.verdict == verdict and (row.asked or verdict != "unknown"))
         merged.append(replace(first, checked=sum(row.checked for row in rows)))
     return tuple(merged)
 
 
-def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requirement:
+def _requirement(name: str, text: str, facts: _Facts, nothing: str, lost: bool = False) -> Requirement:
+    """Returns one sentence with its verdict. ``lost``: evidence about it was lost, as ``nothing`` says."""
     found = list(facts)
     against = [fact for fact in found if fact.against]
     if against:
@@ -103,7 +107,7 @@ def _requirement(name: str, text: str, facts: _Facts, nothing: str) -> Requireme
             more=len(against) - 1,
         )
     if not found:
-        return Requirement(name=name, text=text, verdict="unknown", checked=0, reason=nothing)
+        return Requirement(name=name, text=text, verdict="unknown", checked=0, reason=nothing, asked=lost)
     return Requirement(name=name, text=text, verdict="pass", checked=len(found))
 
 
@@ -112,16 +116,25 @@ def _direct(
 ) -> Iterator[tuple[FlowResult, Journey]]:
     """Yields the journeys of ``kind`` to the address of a Pod other than the client itself."""
     for result in results:
-        flow = result.flow
-        doubtful = result.observed.lost_frames or (result.silent and result.verdict == "unknown")
-        if (
-            flow.kind == kind
-            and flow.to.ip in state.pod_by_ip
-            and flow.to.ip != flow.client.ip
-            and not doubtful
-        ):
+        if _is_direct(state, result, kind) and not _is_doubtful(result):
             for journey in result.journeys:
                 yield result, journey
+
+
+def _is_direct(state: ClusterState, result: FlowResult, kind: FlowKind) -> bool:
+    flow = result.flow
+    return flow.kind == kind and flow.to.ip in state.pod_by_ip and flow.to.ip != flow.client.ip
+
+
+def _is_doubtful(result: FlowResult) -> bool:
+    """Returns whether packets may have been lost without a fault of the network."""
+    return bool(result.observed.lost_frames or (result.silent and result.verdict == "unknown"))
+
+
+def _is_lost(state: ClusterState, results: Sequence[FlowResult], kind: FlowKind) -> bool:
+    """Returns whether the evidence of some flow of ``kind`` to another Pod was lost."""
+    direct = (result for result in results if _is_direct(state, result, kind))
+    return any(_is_doubtful(result) or not result.journeys for result in direct)
 
 
 def _reached(state: ClusterState, results: Sequence[FlowResult], kind: FlowKind) -> _Facts:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..cluster.state import ClusterState
 
 # no server, speaker or proxy needs these
-_NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices"})
+_NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices", "warnings"})
 _TOLD = tuple(field.name for field in fields(ClusterState) if field.name not in _NOT_TOLD)
 
 

@@ -31,6 +31,7 @@ class Run:
     flows: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, int] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     shows: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
@@ -84,13 +85,16 @@ def test_case(source: Path, run: Run, tmp_path: Path) -> None:
         assert _folded(text) in _folded(done.stderr), said
     for text in run.absent:
         assert _folded(text) not in _folded(done.stdout + "\n" + done.stderr), said
-    if run.flows or run.summary or run.notices:
+    if run.flows or run.summary or run.notices or run.warnings:
         _compare(json.loads(report.read_text()), run)
 
 
 def _compare(report: Mapping[str, Any], run: Run) -> None:
+    told = [*report["notices"], *(warning["text"] for warning in report["warnings"])]
     for notice in run.notices:
-        assert any(_folded(notice) in _folded(given) for given in report["notices"]), report["notices"]
+        assert any(_folded(notice) in _folded(given) for given in told), told
+    codes = {warning["code"] for warning in report["warnings"]}
+    assert set(run.warnings) <= codes, codes
     assert {name: report["summary"][name] for name in run.summary} == run.summary
     for want in run.flows:
         flows = [

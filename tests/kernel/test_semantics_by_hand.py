@@ -48,6 +48,7 @@ from tests.kernel.sentences import (
     web,
 )
 from tests.sandboxed import flavour, in_sandbox, scenario_of, state_of
+from tests.told import told
 
 pytestmark = pytest.mark.kernel
 
@@ -100,7 +101,7 @@ def test_1_of_two_services_that_claim_one_address_the_first_by_name_has_it(mode:
     scenario = scenario_of(text=text, proxy_mode=mode)
     assert any(
         "default/svc-a and default/svc-b both claim 192.0.2.10:80/TCP, 192.0.2.11:80/TCP" in notice
-        for notice in scenario.state.notices
+        for notice in told(scenario.state)
     )
     run_cluster(scenario, Options(json=tmp_path / "report.json", iptables=flavour()))
     report = json.loads((tmp_path / "report.json").read_text())

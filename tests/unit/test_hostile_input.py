@@ -29,6 +29,7 @@ from emulator.objects.kinds import Endpoints, EndpointSlice, Node, Pod, Service,
 from emulator.plan.operations import LoadIpset, LoadRules, Operation
 from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_cluster
+from tests.told import told
 
 Path_ = tuple[str | int, ...]
 
@@ -407,11 +408,11 @@ def test_any_value_in_any_place_is_read_or_refused(path: Path_, odd: Any, mode: 
     try:
         state = settled("\n---\n".join(map(json.dumps, documents)), mode)
     except ReadingError as error:
-        told: list[str] = list(map(str, every_problem(error)))
+        shown: list[str] = list(map(str, every_problem(error)))
     except InputError as error:
-        told = list(map(str, error.problems))
+        shown = list(map(str, error.problems))
     else:
-        told = list(state.notices)
+        shown = list(told(state))
         for operation in plan_cluster(state).operations:
             check(operation)
-    assert all(text.isprintable() for text in told)
+    assert all(text.isprintable() for text in shown)

@@ -13,6 +13,7 @@ from emulator.flows.derive import derive_flows
 from emulator.load.load import load
 from emulator.load.targets import describe_topologies
 from emulator.model.flows import FlowKind
+from tests.told import told
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGIES = ROOT / "topologies"
@@ -41,7 +42,7 @@ def test_topology_asks_one_question(name: str, question: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_topology_loads_without_notices(name: str) -> None:
-    assert _state(name).notices == ()
+    assert told(_state(name)) == ()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,6 +16,7 @@ from ...net import (
     parse_sloppy_prefix,
 )
 from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
+from ...objects.warnings import Code
 from ..faults import Fault, FieldPath, shown
 
 MAX_PORT = 65_535
@@ -91,8 +92,9 @@ class Checks:
     def fault(self, path: FieldPath, what: str, hint: str = "") -> None:
         self.faults.append(Fault(path, what, hint))
 
-    def notice(self, path: FieldPath, what: str) -> None:
-        self.notices.append(Fault(path, what))
+    def notice(self, path: FieldPath, what: str, code: Code | None = Code.ODD_VALUE) -> None:
+        """Reports what becomes of a value: as the warning ``code``, or (None) as a notice."""
+        self.notices.append(Fault(path, what, code=code))
 
     def name(self, path: FieldPath, value: str, rule: Rule) -> None:
         if not value:
@@ -181,7 +183,9 @@ class Checks:
             return value
         if len(parts) > 1:
             self.notice(
-                path, f"{shown(value)}: the IPv4 half is taken: podwire builds IPv4 networks only so far"
+                path,
+                f"{shown(value)}: the IPv4 half is taken: podwire builds IPv4 networks only so far",
+                Code.IPV6,
             )
         return self.prefix(path, ipv4[0])
 

@@ -17,6 +17,7 @@ from ...objects.config import (
     NodeShape,
 )
 from ...objects.durations import parse_duration
+from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
     LABEL,
@@ -52,6 +53,7 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
         checks.notice(
             ("networking", "ipFamily"),
             "dual: the IPv4 half is taken: podwire builds IPv4 networks only so far",
+            Code.IPV6,
         )
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
@@ -155,7 +157,7 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
     field, what = _DETECTED_BY.get(config.detectLocalMode, ("", ""))
     if name := getattr(config.detectLocal, field, ""):
         said = f"{shown(name)} names {what} of the cluster's nodes: those of Pods here stand for them"
-        checks.notice(("detectLocal", field), said)
+        checks.notice(("detectLocal", field), said, None)
     cidr = config.clusterCIDR
     return replace(
         config,

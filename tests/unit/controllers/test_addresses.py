@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -48,14 +49,14 @@ def test_ipv6_addresses_are_left_out_with_a_notice() -> None:
         ONE, pod("p", spec=HERE, status="podIPs: [{ip: 'fd00::5'}, {ip: 10.244.1.9}], podIP: 'fd00::5'")
     )
     assert state.pod["default/p"].ip == "10.244.1.9"
-    assert any("IPv6" in notice for notice in state.notices)
+    assert any("IPv6" in notice for notice in told(state))
 
 
 @pytest.mark.parametrize("status", ["podIPs: [{ip: 'fd00::5'}]", "podIP: 'fd00::5'"])
 def test_a_pod_of_ipv6_addresses_alone_gets_none_of_ipv4(status: str) -> None:
     state = settled(ONE, pod("p", spec=HERE, status=status), pod("other"))
     assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/other"]
-    assert any("Pod default/p runs nowhere: it has IPv6 addresses alone" in n for n in state.notices)
+    assert any("Pod default/p runs nowhere: it has IPv6 addresses alone" in n for n in told(state))
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -63,7 +64,7 @@ def test_an_address_is_the_running_pods_not_that_of_one_that_is_deleted(order: i
     old = pod("old", meta="deletionTimestamp: '2024-01-01T00:00:00Z'", status="podIP: 10.244.1.9")
     state = settled(ONE, *[old, pod("new", status="podIP: 10.244.1.9")][::order])
     assert {p.key: p.ip for p in state.pods if not p.spec.hostNetwork} == {"default/new": "10.244.1.9"}
-    assert any("Pod default/new has its address 10.244.1.9" in notice for notice in state.notices)
+    assert any("Pod default/new has its address 10.244.1.9" in notice for notice in told(state))
 
 
 UNREADY = "conditions: [{type: Ready, status: 'False'}]"
@@ -95,16 +96,14 @@ def test_of_two_pods_of_a_dump_with_one_address_one_has_it(old: str, new: str, w
     state = settled(ONE, *pods[::order])
     assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/new"]
     said = f"Pod default/old runs nowhere: Pod default/new has its address 10.244.1.9 as well, and {why}"
-    assert any(said in notice for notice in state.notices)
+    assert any(said in notice for notice in told(state))
 
 
 def test_of_two_pods_of_one_address_that_nothing_tells_apart_the_first_has_it() -> None:
     pods = [pod(name, meta=f"uid: {name}", status="podIP: 10.244.1.9") for name in ("b", "a")]
     state = settled(ONE, *pods)
     assert [p.key for p in state.pods if not p.spec.hostNetwork] == ["default/b"]
-    assert any(
-        "Pod default/b has its address 10.244.1.9 as well, and comes first" in n for n in state.notices
-    )
+    assert any("Pod default/b has its address 10.244.1.9 as well, and comes first" in n for n in told(state))
 
 
 @pytest.mark.parametrize("meta", ["", "uid: b"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.told import told
 from tests.unit.controllers.clusters import node, service, settled
 
 WORKERS = (node("worker-1", "172.18.0.3"), node("worker-2", "172.18.0.4"))
@@ -52,6 +53,6 @@ def test_a_nodes_address_must_be_no_services(mode: str, nodes: tuple[str, ...], 
         f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: {mode}, "
         f"ipvs: {{strictARP: true}}}}"
     )
-    notices = settled(*nodes, config, web).notices
-    warning = "svc default/web has 172.18.0.4, the address of worker-2: in ipvs mode"
+    notices = told(settled(*nodes, config, web))
+    warning = "Service default/web has 172.18.0.4, the address of worker-2: in ipvs mode"
     assert sum(notice.startswith(warning) for notice in notices) == said

@@ -10,6 +10,7 @@ from emulator.model.results import NodeRow
 from emulator.oracle.expectations import Expectations
 from emulator.report.describe import describe_nodes
 from tests.sandboxed import state_of
+from tests.told import told
 
 CLUSTER = """
 apiVersion: podwire.dev/v1alpha1
@@ -39,7 +40,7 @@ def test_a_server_outside_is_dialled_and_answers_its_service() -> None:
     state = state_of(text=CLUSTER % f"[{DB}]")
     assert [client.name for client in state.clients] == ["client-1", "db"]
     assert NodeRow(name="db", roles=("external server",), addresses=("192.0.2.10",)) in describe_nodes(state)
-    assert state.notices == ()
+    assert told(state) == ()
     expectations = Expectations(state)
     flows = {flow.name: expectations.expect(flow) for flow in derive_flows(state)}
     assert {"pod default/app → external db:5432", "pod default/app → external db:53 (UDP)"} <= flows.keys()
@@ -51,7 +52,7 @@ def test_a_server_outside_is_dialled_and_answers_its_service() -> None:
 
 
 def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
-    [notice] = state_of(text=CLUSTER % "[]").notices
+    [notice] = told(state_of(text=CLUSTER % "[]"))
     assert (
         "Service default/db has the endpoint 192.0.2.10 outside the cluster, where no server is "
         "declared: declare"
@@ -76,13 +77,13 @@ def test_an_endpoint_outside_without_a_server_is_said_to_need_one() -> None:
     ],
 )
 def test_endpoints_outside_are_named_that_are_used(addresses: str, said: str) -> None:
-    [notice] = state_of(text=CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", addresses) % "[]").notices
+    [notice] = told(state_of(text=CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", addresses) % "[]"))
     assert f"Service default/db has {said} the cluster, where no server is declared" in notice
 
 
 def test_an_endpoint_outside_that_is_not_ready_needs_no_server() -> None:
     text = CLUSTER.replace("addresses: [{ip: 192.0.2.10}]", "notReadyAddresses: [{ip: 192.0.2.10}]")
-    assert state_of(text=text % "[]").notices == ()
+    assert not any("outside the cluster" in text for text in told(state_of(text=text % "[]")))
 
 
 CHECK = """---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator.cluster.state import ClusterState
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -57,7 +58,7 @@ def test_the_second_container_on_a_port_is_refused() -> None:
     assert [li.refused for li in state.listeners if li.container == "b"] == [
         "port 80/TCP is taken by container a"
     ]
-    assert any("port 80/TCP is taken by container a" in notice for notice in state.notices)
+    assert any("port 80/TCP is taken by container a" in notice for notice in told(state))
 
 
 def test_one_container_may_declare_a_port_twice() -> None:
@@ -74,7 +75,7 @@ def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
         service("s", "selector: {app: p}, ports: [{port: 80, targetPort: 9376}]"),
     )
     assert rows(state) == [("default/p", "a", 9376, "TCP", False)]
-    assert state.notices == (
+    assert told(state) == (
         (
             "Service default/s targets port 9376, which no container of Pod default/p declares: served "
             "anyway by its first container"
@@ -87,7 +88,7 @@ def test_the_notice_is_one_a_service() -> None:
     state = settled(
         ONE, workload("Deployment", "w", 3, ports=""), service("s", f"selector: {{app: w}}, ports: [{ports}]")
     )
-    (notice,) = state.notices
+    (notice,) = told(state)
     assert "80, 81/UDP" in notice
     assert "and of 2 more" in notice
 
@@ -120,7 +121,7 @@ def test_host_ports_are_ignored_with_a_notice() -> None:
     state = settled(ONE, pod("p", ports="{containerPort: 80, hostPort: 8080}"))
     assert any(
         "wants hostPort" in notice and "does not emulate yet: nothing listens there" in notice
-        for notice in state.notices
+        for notice in told(state)
     )
 
 
@@ -176,5 +177,5 @@ def test_a_health_check_whose_port_a_pod_has_is_refused() -> None:
     assert refused == {"worker-1": "port 32123/TCP is taken by container a of Pod default/p"}
     assert (
         "kube-proxy on worker-1 cannot listen: port 32123/TCP is taken by container a of Pod default/p"
-        in state.notices
+        in told(state)
     )

@@ -9,6 +9,7 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.errors import InputError
 from emulator.objects.kinds import LoadBalancerIngress
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -167,7 +168,7 @@ def test_what_cannot_be_had_leaves_the_service_without_and_says_why(
 ) -> None:
     state = settled(*manifests)
     assert addresses(state)["a"] == ""
-    assert f"Service default/a has no load-balancer address: {notice}" in state.notices
+    assert f"Service default/a has no load-balancer address: {notice}" in told(state)
 
 
 def test_two_services_that_ask_for_one_address_and_do_not_share_it_contradict_each_other() -> None:
@@ -395,7 +396,7 @@ def test_among_pools_for_a_service_the_lowest_priority_number_comes_first() -> N
 def test_what_no_pool_has_for_a_service_it_does_not_get(manifests: tuple[str, ...], notice: str) -> None:
     state = settled(*manifests)
     assert addresses(state) == {"a": ""}
-    assert f"Service default/a has no load-balancer address: {notice}" in state.notices
+    assert f"Service default/a has no load-balancer address: {notice}" in told(state)
 
 
 def test_an_address_is_of_one_pool() -> None:
@@ -444,13 +445,13 @@ def test_l2_advertisements_say_which_nodes_announce_which_pool(
     assert addresses(state) == {"a": "172.18.9.0", "b": "172.18.8.1"}
     assert state.speakers == {ip: first_by_hash(ip, *nodes) for ip, nodes in speakers.items()}
     said = "no L2Advertisement is for IPAddressPool first: nobody answers ARP for its addresses"
-    assert (said in state.notices) is ("172.18.9.0" not in speakers)
+    assert (said in told(state)) is ("172.18.9.0" not in speakers)
 
 
 def test_another_class_of_balancers_is_left_to_it() -> None:
     state = settled(balancer("a", "loadBalancerClass: example.com/lb,"), web(1, "worker-1"))
     assert addresses(state) == {"a": ""}
-    assert state.notices == (
+    assert told(state) == (
         "Service default/a is left to its loadBalancerClass example.com/lb: it has no address",
     )
 
@@ -572,7 +573,7 @@ def test_ipvs_mode_needs_strict_arp(strict: str, said: bool) -> None:
         f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: ipvs, "
         f"ipvs: {{strictARP: {strict}}}}}"
     )
-    notices = settled(cluster(NODES), config, web(1, "worker-1"), balancer("a")).notices
+    notices = told(settled(cluster(NODES), config, web(1, "worker-1"), balancer("a")))
     assert any("strictARP" in notice for notice in notices) is said
 
 
@@ -634,7 +635,7 @@ def test_the_balancer_uses_nodes_that_may_and_under_local_healthy_ones(
 def test_a_service_without_node_ports_is_named() -> None:
     left = balancer("a", "allocateLoadBalancerNodePorts: false,")
     state = settled(pool(mode="Proxy"), left, web(1, "worker-1"))
-    assert state.notices == (
+    assert told(state) == (
         "Service default/a has no node ports: the balancer, which connects to those, refuses its clients",
     )
 

@@ -8,6 +8,8 @@ import pytest
 
 from emulator.controllers.placement import tolerates
 from emulator.objects.kinds import Taint, Toleration
+from emulator.objects.warnings import Code
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -66,7 +68,7 @@ def waits(*manifests: str) -> dict[str, str]:
     """Returns why each Pod waits, of a cluster that settles all the same."""
     state = settled(*manifests)
     assert not {row.pod.key for row in state.waiting} & set(state.pod)
-    assert all(row.reason[:40] in "\n".join(state.notices) for row in state.waiting)
+    assert all(row.reason[:40] in "\n".join(told(state)) for row in state.waiting)
     return {row.pod.key: row.reason for row in state.waiting}
 
 
@@ -151,10 +153,15 @@ def test_equal_causes_are_one_notice() -> None:
     state = settled(
         workload("Deployment", "web", 14).replace("containers:", "nodeSelector: {gpu: x}, containers:")
     )
-    (notice,) = [notice for notice in state.notices if "runs nowhere" in notice or "run nowhere" in notice]
+    (notice,) = [notice for notice in told(state) if "runs nowhere" in notice or "run nowhere" in notice]
     assert notice.startswith("14 Pods run nowhere, default/web-")
     assert " and 11 more: 0/3 nodes are available: " in notice
-    assert notice.endswith(" (stdin:1)")
+    (one,) = [one for one in state.warnings if one.code is Code.RUNS_NOWHERE]
+    assert (one.object, one.file, one.line) == (
+        ("Deployment", "default/web", "spec.template.spec"),
+        "stdin",
+        1,
+    )
 
 
 def test_a_service_of_waiting_pods_alone_has_no_endpoint() -> None:

@@ -7,6 +7,7 @@ import pytest
 from emulator.controllers.services import NODE_PORTS, static_band
 from emulator.net import Prefix
 from emulator.objects.kinds import Service
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     problem_of,
@@ -129,7 +130,7 @@ def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
         80,
         2525,
     ]
-    assert [notice for notice in state.notices if "node-port range" in notice] == [
+    assert [notice for notice in told(state) if "node-port range" in notice] == [
         (
             "node port 80 of Service default/page (and 2 more) is outside 30000-32767: accepted as from "
             "a cluster with another node-port range"
@@ -154,7 +155,7 @@ def test_services_of_ipv6_alone_are_left_out() -> None:
         service("dual", f"ipFamilies: [IPv4, IPv6], {PORT}"),
     )
     assert [s.name for s in state.services] == ["dual", "kubernetes"]
-    assert any("IPv6" in notice for notice in state.notices)
+    assert any("IPv6" in notice for notice in told(state))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emulator.cluster.state import ClusterState, pod_netns
 from emulator.controllers.settle import settle
 from emulator.load.load import load
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     inventory_of,
@@ -270,7 +271,7 @@ def test_who_decides_the_proxy_mode() -> None:
     assert settled(shape).proxy.mode == "ipvs"
     both = settled(shape, config)
     assert both.proxy.mode == "nftables"
-    assert any("nftables" in notice and "ipvs" in notice for notice in both.notices)
+    assert any("nftables" in notice and "ipvs" in notice for notice in told(both))
     assert settled(shape, config, proxy_mode="userspace").proxy.mode == "userspace"
 
 

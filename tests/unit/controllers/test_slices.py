@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulator.objects.kinds import Endpoint, EndpointSlice
+from emulator.objects.warnings import Code
+from tests.told import told, warned
 from tests.unit.controllers.clusters import (
     cluster,
     flow_check,
@@ -131,14 +133,18 @@ def test_a_selector_that_finds_no_pod_is_named(others: tuple[str, ...]) -> None:
     """A public application's Services and Pods were in two namespaces, and nobody was told."""
     state = settled(ONE, service("web", "selector: {app: web}, ports: [{port: 80}]"), *others)
     assert "default/web" not in state.slices_of
-    told = "Service default/web has no endpoints: no running Pod of its namespace has the labels app=web"
-    assert any(notice.endswith(told) and ":" in notice.split(" ")[0] for notice in state.notices)
+    (one,) = warned(state, Code.SELECTS_NO_POD)
+    place, text = one.split(": ", 1)
+    assert place.startswith("stdin:")
+    assert text.startswith(
+        "Service default/web has no endpoints: no running Pod of its namespace has the labels app=web"
+    )
 
 
 @pytest.mark.parametrize("spec", [f"{SELECT}", "ports: [{port: 80}]"])
 def test_a_service_with_a_pod_or_without_a_selector_is_not_named(spec: str) -> None:
     state = settled(ONE, service("web", spec), pod("w", "app: web"))
-    assert not any("has no endpoints" in notice for notice in state.notices)
+    assert not any("has no endpoints" in notice for notice in told(state))
 
 
 def test_a_service_without_pods_is_not_named_where_a_flow_check_says_what_is_expected() -> None:
@@ -146,7 +152,7 @@ def test_a_service_without_pods_is_not_named_where_a_flow_check_says_what_is_exp
         "{name: f, from: {node: worker-1}, to: {service: web, port: 80}, expect: {outcome: rejected}}"
     )
     state = settled(ONE, service("web", SELECT), check)
-    assert not any("has no endpoints" in notice for notice in state.notices)
+    assert not any("has no endpoints" in notice for notice in told(state))
 
 
 def test_a_name_counts_for_its_protocol_only() -> None:
@@ -156,17 +162,14 @@ def test_a_name_counts_for_its_protocol_only() -> None:
     assert "default/web" not in state.slices_of
     assert any(
         "Service default/web: targetPort x is the name of no UDP port of its Pods" in text
-        for text in state.notices
+        for text in told(state)
     )
 
 
 def test_an_unknown_port_name_comes_with_a_hint() -> None:
     web = service("web", "selector: {app: web}, ports: [{port: 80, targetPort: htpp}]")
-    notices = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: http}")).notices
-    assert any(
-        text.startswith("stdin:") and "targetPort htpp" in text and "(did you mean http?)" in text
-        for text in notices
-    )
+    notices = told(settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: http}")))
+    assert any("targetPort htpp" in text and "(did you mean http?)" in text for text in notices)
 
 
 def test_an_unknown_port_name_without_any_pod_is_no_problem() -> None:
@@ -237,7 +240,7 @@ def test_endpoints_that_nobody_mirrors(meta: str, yes: bool) -> None:
     endpoints = ENDPOINTS.replace("{name: web}", f"{{name: web, {meta}}}")
     state = settled(ONE, service("web", "ports: [{name: http, port: 80}]"), endpoints)
     assert ("default/web" in state.slices_of) is yes
-    assert any("are not mirrored" in notice for notice in state.notices) is not yes
+    assert any("are not mirrored" in notice for notice in told(state)) is not yes
 
 
 def test_the_endpoints_of_kubernetes_count_though_they_skip_the_mirror() -> None:
@@ -257,7 +260,7 @@ def test_services_and_slices_of_another_proxy() -> None:
     assert (web.addressed, web.proxied, web.spec.ports[0].nodePort) == (True, False, 30777)
     assert any(
         "left to another proxy by its label service.kubernetes.io/service-proxy-name" in notice
-        for notice in state.notices
+        for notice in told(state)
     )
     slice_alone = (SLICE % ("s", "IPv4", "198.51.100.9")).replace("labels: {", f"labels: {{{label}, ")
     state = settled(ONE, service("web", "ports: [{port: 80}]"), slice_alone)
@@ -271,7 +274,7 @@ def test_topology_mode_auto_gives_no_hints_and_says_so() -> None:
     )
     state = settled(ONE, spread, pod("w", "app: web"))
     assert [e.hints for e in state.slices_of["default/web"][0].endpoints] == [None]
-    assert any("Service default/web has no topology hints" in notice for notice in state.notices)
+    assert any("Service default/web has no topology hints" in notice for notice in told(state))
 
 
 def test_a_slice_without_its_service_stays() -> None:
@@ -284,7 +287,7 @@ def test_a_slice_without_its_service_stays() -> None:
 def test_slices_of_another_address_type_are_left_out(kind: str, address: str, notice: str) -> None:
     state = settled(ONE, service("web", "ports: [{port: 80}]"), SLICE % ("s", kind, address))
     assert "default/web" not in state.slices_of
-    assert any(notice in text for text in state.notices)
+    assert any(notice in text for text in told(state))
 
 
 ENDPOINTS = """{apiVersion: v1, kind: Endpoints, metadata: {name: web}, \
@@ -323,4 +326,4 @@ def test_kubernetes_leads_to_every_control_plane() -> None:
 def test_without_a_control_plane_kubernetes_has_no_endpoint_and_a_notice() -> None:
     state = settled(node("n"))
     assert [s.endpoints for s in state.slices_of["default/kubernetes"]] == [()]
-    assert any("no node is a control plane" in notice for notice in state.notices)
+    assert any("no node is a control plane" in notice for notice in told(state))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.controllers.names import MAX_GENERATED_LENGTH, SAFE_ALPHABET, generate_name
 from emulator.errors import InputError
+from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -119,7 +120,7 @@ def test_a_cron_job_makes_no_pod_before_its_time() -> None:
     cron = "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: '0 3 * * *'}}"
     state = settled(cron, pod("a"))
     assert [p.name for p in users_pods(state)] == ["a"]
-    assert any("a CronJob makes no Pod until its time" in notice for notice in state.notices)
+    assert any("makes no Pod until its time" in notice for notice in told(state))
 
 
 # --- Pods that run nowhere --------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ def test_a_pod_of_a_node_that_is_gone_runs_nowhere(publish: str, addresses: list
 
 def test_a_message_of_the_cluster_is_shown_without_control_characters() -> None:
     message = "phase: Pending, conditions: [{type: PodScheduled, status: 'False', message: \"\\e[2J\"}]"
-    assert all(notice.isprintable() for notice in settled(node("n"), pod("p", status=message)).notices)
+    assert all(notice.isprintable() for notice in told(settled(node("n"), pod("p", status=message))))
 
 
 def test_stateful_pods_are_numbered_from_the_first_ordinal() -> None:
@@ -266,7 +267,7 @@ def test_a_replicaset_in_the_dump_makes_its_deployments_pods() -> None:
 def test_ended_pods_are_left_out_and_counted() -> None:
     state = settled(pod("a"), pod("b", status="phase: Succeeded"), pod("c", status="phase: Failed"))
     assert [p.name for p in users_pods(state)] == ["a"]
-    assert any("2 Pods that ended" in notice for notice in state.notices)
+    assert any("2 Pods that ended" in notice for notice in told(state))
 
 
 def test_generate_name_gets_a_suffix() -> None:

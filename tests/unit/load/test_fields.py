@@ -9,26 +9,28 @@ import pytest
 
 from emulator.load.fields import _table, find_unknown
 from emulator.load.schema import _KINDS, _branch, _field_types
+from emulator.objects.warnings import Code
+from tests.told import warned
 from tests.unit.load.reading import load_text
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "said"),
     [
         (
             "trafficPolicy: x",
-            "spec.trafficPolicy: is no field of Kubernetes 1.34 and is not read (hint: did you mean",
+            "spec.trafficPolicy is no field of Kubernetes 1.34 and is not read (hint: did you mean",
         ),
-        ("foo: {bar: 1}", "spec.foo: is no field of Kubernetes 1.34 and is not read"),
-        ("sessionAffinityConfig: {clientIp: {}}", "spec.sessionAffinityConfig.clientIp: is no field"),
-        ("ports: [{port: 1, nodeport: 1}]", "spec.ports[0].nodeport: is no field"),
+        ("foo: {bar: 1}", "spec.foo is no field of Kubernetes 1.34 and is not read"),
+        ("sessionAffinityConfig: {clientIp: {}}", "spec.sessionAffinityConfig.clientIp is no field"),
+        ("ports: [{port: 1, nodeport: 1}]", "spec.ports[0].nodeport is no field"),
     ],
 )
-def test_an_unknown_field_is_told(spec: str, told: str) -> None:
+def test_an_unknown_field_is_told(spec: str, said: str) -> None:
     ports = "" if "ports" in spec else "ports: [{port: 1}], "
     text = f"apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{{ports}{spec}}}\n"
-    (notice,) = load_text(text).notices
-    assert notice.startswith(f"stdin:4: document 1: {told}")
+    (notice,) = warned(load_text(text), Code.UNKNOWN_FIELD)
+    assert notice.startswith(f"stdin:4: Service default/s: {said}")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from emulator.errors import InputError, Problem
 from emulator.load.load import load
 from emulator.load.targets import describe_topologies
 from emulator.objects.config import Inventory
+from emulator.objects.warnings import Code
+from tests.told import told, warned
 from tests.unit.load.reading import NOWHERE, load_text, problems_of
 
 ROOT = Path(__file__).parents[3]
@@ -213,7 +215,7 @@ def test_list_expands_with_its_path() -> None:
     inventory = load_text("apiVersion: v1\nkind: List\nitems:\n" + items)
     (pod,) = inventory.pods
     assert (pod.origin.document, pod.origin.prefix) == (1, "items[0]")
-    assert inventory.notices == ("left out: 1 Secret",)
+    assert told(inventory) == ("left out: 1 Secret",)
     assert inventory.uninterpreted == ()  # it has no identity
 
 
@@ -227,7 +229,7 @@ def test_an_object_without_a_meaning_here_is_kept_as_it_was_written() -> None:
     assert (config.object.key, config.raw["data"]) == ("default/c", {"a": "b"})
     assert (role.object.kind, role.object.namespace, role.object.name) == ("ClusterRole", "", "system:a")
     assert role.raw["rules"] == [{"verbs": ["get"]}]
-    assert inventory.notices == ("left out: 1 ClusterRole.rbac.authorization.k8s.io, 1 ConfigMap",)
+    assert told(inventory) == ("left out: 1 ClusterRole.rbac.authorization.k8s.io, 1 ConfigMap",)
 
 
 def test_a_slip_of_the_pen_is_told() -> None:
@@ -237,16 +239,12 @@ def test_a_slip_of_the_pen_is_told() -> None:
         "[{port: 1}]}\n"
     )
     inventory = load_text("apiVersion: v1\nkind: Service\nmetadata: {name: a}\n" + spec + again)
-    assert inventory.notices == (
-        (
-            "stdin:5: document 1: spec.selecter: is no field of Kubernetes 1.34 and is not read (hint: "
-            "did you mean selector?)"
-        ),
-        (
-            "stdin:7: document 1: spec.ports[0].targetport: is no field of Kubernetes 1.34 and is not "
-            "read (hint: did you mean targetPort?)"
-        ),
-    )
+    unknown = "is no field of Kubernetes 1.34 and is not read (hint: did you mean"
+    assert warned(inventory, Code.UNKNOWN_FIELD) == [
+        f"stdin:5: Service default/a: spec.selecter {unknown} selector?)",
+        f"stdin:7: Service default/a: spec.ports[0].targetport {unknown} targetPort?)",
+        f"stdin:12: Service default/b: spec.selecter {unknown} selector?)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +261,7 @@ def test_a_slip_of_the_pen_is_told() -> None:
     ],
 )
 def test_what_is_no_slip(fields: str) -> None:
-    assert load_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {fields}").notices == ()
+    assert told(load_text(f"apiVersion: v1\nkind: Namespace\nmetadata: {fields}")) == ()
 
 
 def test_items_of_a_typed_list_need_no_kind() -> None:
@@ -284,7 +282,7 @@ def test_lists_nest_and_may_be_empty() -> None:
             {"apiVersion": "v1", "kind": "List", "items": [{"kind": "CronJob", "apiVersion": "batch/v1"}]},
         ],
     }
-    assert load_text(json.dumps(nested)).notices[-1] == "left out: 1 CronJob"
+    assert told(load_text(json.dumps(nested)))[-1] == "left out: 1 CronJob"
 
 
 @pytest.mark.parametrize(
@@ -322,7 +320,7 @@ def test_other_kinds_are_counted_in_one_line() -> None:
         "left out: 2 ConfigMap, 1 Cluster.postgresql.cnpg.io, 1 PodDisruptionBudget.policy, 1 Secret, 1 "
         "Service.serving.knative.dev, "
     )
-    assert load_text(text).notices == (expected + "1 ServiceAccount",)
+    assert told(load_text(text)) == (expected + "1 ServiceAccount",)
 
 
 def test_manifest_is_kept_as_it_came() -> None:
@@ -389,7 +387,7 @@ def test_cluster_of_kind() -> None:
         "kubeadmConfigPatches of kind 'ClusterConfiguration', networking.disableDefaultCNI, "
         "nodes[].image, nodes[].extraMounts"
     )
-    assert inventory.notices == (f"Cluster: ignored {ignored} (no meaning here)",)
+    assert told(inventory) == (f"Cluster: ignored {ignored} (no meaning here)",)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +420,7 @@ def test_a_second_configuration_of_kube_proxy_is_left_out() -> None:
     inventory = load_text(f"{CONFIG_MAP % 'nftables'}---{second}")
     assert inventory.proxy is not None
     assert inventory.proxy.object.mode == "nftables"
-    assert any("second configuration of kube-proxy" in notice for notice in inventory.notices)
+    assert any("second configuration of kube-proxy" in notice for notice in told(inventory))
 
 
 METALLB_OLD = """
@@ -451,7 +449,7 @@ def test_metallbs_configuration_of_old() -> None:
         ("routed", False, False),
     ]
     assert [loaded.object.spec.ipAddressPools for loaded in inventory.l2Advertisements] == [("default",)]
-    assert not any("left out" in notice for notice in inventory.notices)
+    assert not any("left out" in notice for notice in told(inventory))
 
 
 def test_metallbs_configuration_of_old_is_nothing_where_there_are_pools() -> None:
@@ -461,7 +459,7 @@ def test_metallbs_configuration_of_old_is_nothing_where_there_are_pools() -> Non
     )
     inventory = load_text(f"{METALLB_OLD}---\n{pool}")
     assert [loaded.object.metadata.name for loaded in inventory.addressPools] == ["new"]
-    assert "left out: 1 ConfigMap" in inventory.notices
+    assert "left out: 1 ConfigMap" in told(inventory)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +494,7 @@ def test_proxy_configuration_in_its_config_map() -> None:
     assert (config.mode, config.clusterCIDR, config.nodePortAddresses) == ("", "10.244.0.0/16", ())
     assert (config.iptables.masqueradeAll, config.iptables.localhostNodePorts) == (True, True)
     assert inventory.proxy.origin.prefix == 'data["config.conf"]'
-    assert inventory.notices == (
+    assert told(inventory) == (
         "KubeProxyConfiguration: ignored bindAddress, iptables.minSyncPeriod (no meaning here)",
     )
 
@@ -517,10 +515,12 @@ def test_proxy_configuration_in_its_config_map() -> None:
 def test_interfaces_that_a_mode_detects_by_are_said_to_be_others_here(
     mode: str, fields: str, said: str
 ) -> None:
-    notices = load_text(
-        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
-        f"detectLocalMode: {mode}\ndetectLocal: {{{fields}}}"
-    ).notices
+    notices = told(
+        load_text(
+            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+            f"detectLocalMode: {mode}\ndetectLocal: {{{fields}}}"
+        )
+    )
     assert [said in notice for notice in notices] == ([True] if said else [])
 
 
@@ -638,7 +638,7 @@ def test_no_notice_carries_control_characters() -> None:
     text = json.dumps({"kind": "\x1b[2J", "apiVersion": "a/b"}) + KIND_CLUSTER.replace(
         "name: demo", '"\\e[2J": 1'
     )
-    notices = load_text(text.replace("\napiVersion", "\n---\napiVersion", 1)).notices
+    notices = told(load_text(text.replace("\napiVersion", "\n---\napiVersion", 1)))
     assert len(notices) == 2
     assert all(notice.isprintable() for notice in notices)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emulator.net import parse_sloppy
+from emulator.report.prose_of_warnings import fold_warnings
+from tests.told import told
 from tests.unit.load.reading import load_text, problems_of
 
 LONG = "a" * 64
@@ -1882,8 +1884,7 @@ def test_accepted(manifest: str) -> None:
     [
         pytest.param(
             service("ports: [{port: 80}], externalIPs: [192.000.002.010]"),
-            "stdin:1: document 1: spec.externalIPs[0]: '192.000.002.010' is read as 192.0.2.10: "
-            "leading zeros are decimal",
+            "spec.externalIPs[0]: '192.000.002.010' is read as 192.0.2.10: leading zeros are decimal",
             id="leading zeros",
         ),
         pytest.param(
@@ -1915,24 +1916,27 @@ def test_accepted(manifest: str) -> None:
         pytest.param(
             "{apiVersion: v1, kind: Pod, metadata: {name: p, labels: {a: 1}, labels: {a: b}}, spec: "
             "{containers: [{name: c}]}}",
-            "stdin:1: document 1: the key 'labels' is there twice: the last one counts, as with kubectl",
+            "the key 'labels' is there twice: the last one counts, as with kubectl",
             id="key twice",
         ),
         pytest.param(pod(meta="name: n"), "kubectl takes a plain n for a boolean", id="plain letter"),
     ],
 )
 def test_read_with_a_notice(manifest: str, notice: str) -> None:
-    (told,) = load_text(manifest).notices
-    assert notice in told
+    (text,) = told(load_text(manifest))
+    assert notice in text
 
 
-def test_equal_notices_are_one() -> None:
+def test_each_odd_value_is_told() -> None:
     text = "\n---\n".join(
         service("ports: [{port: 80}], externalIPs: [192.0.2.010, 192.0.2.011]", f"name: s{i}")
         for i in range(3)
     )
-    (told,) = load_text(text).notices
-    assert told.endswith("as Kubernetes before 1.36 takes them (and 5 more)")
+    found = load_text(text).warnings
+    assert [(one.object.name, one.object.field) for one in found] == [
+        (f"default/s{i}", f"spec.externalIPs[{n}]") for i in range(3) for n in range(2)
+    ]
+    assert len(fold_warnings(found)) == 1
 
 
 @pytest.mark.parametrize(

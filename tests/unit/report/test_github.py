@@ -12,6 +12,8 @@ import yaml
 
 from emulator.model.flows import Place
 from emulator.model.results import FlowResult, Report
+from emulator.objects.references import ObjectRef
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.github import MOST_ANNOTATIONS, MOST_BYTES, annotate, summarize
 from tests.unit.report.samples import FAILED, PASSED, REPORT
 
@@ -61,6 +63,33 @@ def test_summary_tells_totals_and_failures() -> None:
     assert "all as expected" in summarize(report(PASSED), {})
 
 
+def warning(number: int = 1, file: str = "deploy/web.yaml") -> ManifestWarning:
+    about = ObjectRef("NetworkPolicy", f"default/deny-{number}")
+    return ManifestWarning(code=Code.POLICY, object=about, file=file, line=number)
+
+
+def test_warnings_are_annotated_and_counted() -> None:
+    warned = replace(REPORT, flows=(PASSED,), warnings=tuple(map(warning, range(1, 13))))
+    lines = annotate(warned).splitlines()
+    assert len(lines) == MOST_ANNOTATIONS
+    assert lines[0] == (
+        "::warning file=deploy/web.yaml,line=1,title=PW005 NetworkPolicy default/deny-1::NetworkPolicy "
+        "default/deny-1 is not enforced: flows that it denies are shown as delivered"
+    )
+    text = summarize(warned, {})
+    assert "| 1 | 1 | 0 | 0 | 12 |" in text
+    assert text.count("- warning PW005: ") == 1
+    assert "and 11 more of this kind" in text
+    assert "all as expected" in text
+    assert "all as expected" not in summarize(replace(warned, strict=True), {})
+
+
+def test_nothing_to_check_is_not_as_expected() -> None:
+    nothing = ManifestWarning(code=Code.NOTHING, object=ObjectRef("", ""))
+    text = summarize(replace(REPORT, flows=(PASSED,), warnings=(nothing,)), {})
+    assert "nothing to check" in text.splitlines()[0]
+
+
 def test_summary_has_room_in_a_comment() -> None:
     text = summarize(report(*(failed(f"{number}") for number in range(1000))), {})
     assert len(text.encode()) <= MOST_BYTES
@@ -90,11 +119,17 @@ def action_words(tmp_path: Path, **inputs: str) -> list[str]:
 
 def test_action_runs_podwire(tmp_path: Path) -> None:
     words = action_words(
-        tmp_path, TARGETS="deploy/\nchecks/a b.yaml\n\n", PROXY_MODE="nftables", JUNIT="r.xml"
+        tmp_path,
+        TARGETS="deploy/\nchecks/a b.yaml\n\n",
+        PROXY_MODE="nftables",
+        JUNIT="r.xml",
+        STRICT="true",
+        IGNORE="PW005,PW007",
     )
     assert words[1:] == [
         "/action/scripts/with-env",
         *("podwire", "run", "--proxy-mode", "nftables", "--junit", "r.xml"),
+        *("--strict", "--ignore", "PW005,PW007"),
         *("-f", "deploy/", "-f", "checks/a b.yaml", "--captures", "evidence"),
     ]
 

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from emulator.model.findings import Fault, Finding
 from emulator.model.results import FlowResult, Observation
+from emulator.objects.references import ObjectRef
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.junit import comparison_to_junit, to_junit
 from emulator.report.prose_of_verdicts import say_verdict
+from emulator.report.prose_of_warnings import say_warning
 from emulator.verdicts.modes import compare_modes
 from tests.unit.expectations import expectation_of, resting_on
 from tests.unit.report.samples import (
@@ -52,7 +55,7 @@ def test_a_suite_per_kind_and_one_of_requirements() -> None:
 def test_a_failure_carries_the_reason_and_both_sides() -> None:
     case = parse(to_junit(REPORT, PODS)).find(".//testcase[@name='pod default/client → svc default/gone:80']")
     assert case is not None
-    assert (case.get("classname"), case.get("time")) == ("podwire.pod-to-service", "0")
+    assert (case.get("classname"), case.get("time")) == ("podwire.pod-to-service", "0.000")
     failure = case.find("failure")
     assert failure is not None
     assert failure.get("message") == say_verdict(FAILED)
@@ -83,6 +86,57 @@ def test_properties_tell_how_to_repeat_the_run() -> None:
     assert properties["proxyMode"] == "iptables"
     assert properties["kernel"] == "6.18.44"
     assert suite.get("timestamp") == "2026-01-01T00:00:00Z"
+
+
+def test_properties_stand_once() -> None:
+    suites = parse(to_junit(REPORT, PODS))
+    assert [len(suite.findall("properties")) for suite in suites] == [1, *[0] * (len(suites) - 1)]
+
+
+def test_a_test_case_has_the_time_that_its_attempts_took() -> None:
+    quick, slow = (
+        replace(PASSED, flow=flow(name), took=ns) for name, ns in (("a", 1_500_000), ("b", 3 * 10**9))
+    )
+    suite = parse(to_junit(replace(REPORT, flows=(quick, slow)), PODS))[0]
+    assert [case.get("time") for case in suite.iter("testcase")] == ["0.002", "3.000"]
+    assert suite.get("time") == "3.002"
+
+
+def test_names_have_no_drawn_names_of_pods() -> None:
+    name = "pod default/web-646bc469f7-bzzrq → pod shop/db-x1:80 (from default/client)"
+    report = replace(
+        REPORT,
+        flows=(replace(PASSED, flow=flow(name)),),
+        replicas={
+            "default/web-646bc469f7-bzzrq": "deployment/web (1 of 2)",
+            "shop/db-x1": "shop/job/db (1 of 1)",
+        },
+    )
+    case = next(parse(to_junit(report, PODS)).iter("testcase"))
+    assert case.get("name") == (
+        "pod deployment/web (1 of 2) → pod shop/job/db (1 of 1):80 (from default/client)"
+    )
+
+
+@pytest.mark.parametrize(("strict", "tag"), [(False, "skipped"), (True, "failure")])
+def test_warnings_are_a_suite(strict: bool, tag: str) -> None:
+    warning = ManifestWarning(
+        code=Code.NO_DAEMON_POD, object=ObjectRef("DaemonSet", "default/d"), file="d.yaml", line=3
+    )
+    report = replace(REPORT, flows=(PASSED,), warnings=(warning,), strict=strict)
+    root = parse(to_junit(report, PODS))
+    suite = root[-1]
+    assert suite.get("name") == "three-networks: Warnings"
+    (case,) = suite.iter("testcase")
+    assert [case.get(key) for key in ("classname", "name", "file", "line")] == [
+        "podwire.warnings",
+        "PW023 DaemonSet default/d",
+        "d.yaml",
+        "3",
+    ]
+    (told,) = case
+    assert (told.tag, told.get("message")) == (tag, say_warning(warning))
+    assert (root.get("failures"), report.ok) == (("1", False) if strict else ("0", True))
 
 
 def test_seconds_that_are_no_number_are_left_out() -> None:

@@ -18,6 +18,8 @@ from jsonschema import Draft202012Validator
 from emulator.model.frames import Health
 from emulator.model.results import NodeRow, Observation, PodRow, Report, ServiceRow
 from emulator.net import Endpoint
+from emulator.objects.references import ObjectRef
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.report_json import (
     SCHEMA,
     to_dict,
@@ -57,6 +59,23 @@ HEALTHY = replace(
 )
 REPORTS = [
     pytest.param(REPORT, id="a run"),
+    pytest.param(
+        replace(
+            REPORT,
+            strict=True,
+            warnings=(
+                ManifestWarning(code=Code.NOTHING, object=ObjectRef("", "")),
+                ManifestWarning(
+                    code=Code.ODD_VALUE,
+                    object=ObjectRef("Service", "default/a", "spec.externalIPs[0]"),
+                    parts=(("what", "'010.0.0.1' is read as 10.0.0.1"),),
+                    file="a.yaml",
+                    line=7,
+                ),
+            ),
+        ),
+        id="warnings",
+    ),
     pytest.param(
         replace(REPORT, flows=(), requirements=(), cluster=(), services=(), machine={}), id="nothing"
     ),
@@ -196,6 +215,8 @@ def test_the_tables_become_objects() -> None:
         "pass": 1,
         "fail": 1,
         "unknown": 0,
+        "warnings": 0,
+        "strict": False,
         "requirements": {"pass": 1, "fail": 0, "unknown": 1},
     }
 

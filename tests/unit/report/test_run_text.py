@@ -16,6 +16,8 @@ from emulator.model.findings import Fault, Finding
 from emulator.model.flows import Client, Destination, Place
 from emulator.model.results import FlowResult, Observation, PortRow, StepRows
 from emulator.net import Endpoint
+from emulator.objects.references import ObjectRef
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.run_text import MOST_FLOWS, MOST_ROWS, ONE_SCREEN, evidence, render_text
 from tests.unit.report.samples import (
     CHECKED,
@@ -36,6 +38,24 @@ from tests.unit.report.samples import (
 )
 
 WIDTHS = (80, 120)
+WARNINGS = (
+    ManifestWarning(
+        code=Code.SELECTS_NO_POD,
+        object=ObjectRef("Service", "default/typo-selector", "spec.selector"),
+        parts=(("labels", "app=wbe"), ("nearest", "app=web")),
+        file="deploy/typo2.yaml",
+        line=13,
+    ),
+    *(
+        ManifestWarning(
+            code=Code.POLICY,
+            object=ObjectRef("NetworkPolicy", f"argocd/argocd-policy-{n}"),
+            file="install.yaml",
+            line=24_000 + n,
+        )
+        for n in range(7)
+    ),
+)
 NOTES = (
     "left out: 3 ConfigMap, 1 Ingress",
     "Pod network emulated as kubenet: the Pods' addresses lie outside every podCIDR, so each has routes of "
@@ -64,6 +84,19 @@ def test_failure(golden: Callable[[str, str], None], width: int) -> None:
         f"screens/failure-{width}.txt",
         render_text(report, width=width, pods=PODS, directory="captures/typo/"),
     )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_warnings(golden: Callable[[str, str], None], width: int) -> None:
+    golden(f"screens/warnings-{width}.txt", text(flows=passing(2), warnings=WARNINGS, width=width))
+
+
+def test_the_result_counts_warnings_and_says_where_there_is_nothing_to_check() -> None:
+    counted = text(flows=passing(2), requirements=(), warnings=WARNINGS[:1])
+    assert "2 flows as promised, 1 warning  " in counted
+    assert "1 warning (--strict)" in text(flows=passing(2), warnings=WARNINGS[:1], strict=True)
+    nothing = ManifestWarning(code=Code.NOTHING, object=ObjectRef("", ""))
+    assert "\n\nnothing to check: 2 flows as promised" in text(flows=passing(2), warnings=(nothing,))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -10,13 +10,22 @@ from emulator.run.reporting import _notices
 
 
 def test_the_kernel_s_detail_stands_in_place_of_the_sentence_alone() -> None:
-    """Not by the beginning of a sentence: "port 80" is another port than "port 8080"."""
+    """Not by the beginning of a sentence: "port 80" is another port than "port 8080". A warning tells of a
+    listener that is refused by the objects.
+    """
+    refused = SimpleNamespace(refused="taken", refusal="port 9 is taken")
     state: Any = SimpleNamespace(
-        notices=("port 80 is taken", "port 8080 is taken", "left out: 1 Ingress"), flowChecks=("one",)
+        notices=("port 80 is taken", "port 8080 is taken", "left out: 1 Ingress"),
+        flowChecks=("one",),
+        listeners=[refused],
     )
     schedule: Any = SimpleNamespace(moments=[SimpleNamespace(state=state)], pairs=True, state=state)
     recording = SimpleNamespace(lost=lambda: 0, left_out=0)
-    said = [Notice("port 8080 is taken", "Address already in use"), Notice("iptables loads the rules")]
+    said = [
+        Notice("port 8080 is taken", "Address already in use"),
+        Notice("iptables loads the rules"),
+        Notice("port 9 is taken", "Address already in use"),
+    ]
     live: Any = SimpleNamespace(said=[*said, said[0]], recording=recording)
     findings: Any = SimpleNamespace(limits={})
     assert list(_notices(schedule, live, findings)) == [

@@ -7,6 +7,7 @@ import pytest
 from emulator.errors import InputError
 from emulator.schedule.schedule import plan_flows, require_flows
 from tests.sandboxed import scenario_of
+from tests.told import told
 
 POD = "{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: c}]}}"
 CHECK = "{apiVersion: podwire.dev/v1alpha1, kind: FlowCheck, metadata: {name: gone}, spec: {%s}}"
@@ -26,7 +27,7 @@ UNCHECKED = "has no flows, and no step follows: its change is not checked"
 def test_a_flow_check_that_sends_nothing_is_no_success(spec: str, sends: bool, checked: bool) -> None:
     scenario = scenario_of(text=f"{POD}\n---\n{CHECK % spec}")
     flows, _ = plan_flows(scenario)
-    assert any(UNCHECKED in notice for notice in scenario.state.notices) is not checked
+    assert any(UNCHECKED in notice for notice in told(scenario.state)) is not checked
     if sends:
         require_flows(scenario, flows)
         return

@@ -588,5 +588,7 @@ def test_what_programs_read() -> None:
         "unwanted": 0,
         "unexplained": 0,
         "unknown": 0,
+        "warnings": 0,
+        "strict": False,
         "notAsPromised": 0,
     }

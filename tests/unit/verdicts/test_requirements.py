@@ -249,6 +249,19 @@ def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...],
     )
 
 
+def test_a_sentence_is_unknown_where_its_evidence_was_lost_and_else_left_out() -> None:
+    """Newcomers read UNKNOWN as half a failure: it stands for lost evidence alone."""
+    lost = result("client", WEB_1, "pod-to-pod", lost=1, changes=(SNAT,))
+    merged = {row.name: row for row in merge_requirements([check_requirements(STATE, [lost], ADDRESSES)])}
+    assert merged["pods-reach-pods"].verdict == "unknown"
+    assert "nodes-reach-pods" not in merged  # no node sent anything
+    answered = merge_requirements([check_requirements(STATE, [], ADDRESSES)])
+    assert [(row.name, row.verdict) for row in answered] == [
+        ("pod-address-on-its-own-interface", "pass"),
+        ("cluster-ip-on-no-interface", "pass"),
+    ]
+
+
 @pytest.mark.parametrize("name", REACH)
 def test_a_server_that_does_not_take_what_came_breaks_no_sentence(name: str) -> None:
     refused: dict[str, Any] = {"outcome": "rejected", "unserved": ("default/web-1",)}

@@ -1,0 +1,78 @@
+"""Defines warnings: facts about the user's objects because of which a cluster may not do what its author
+means, or podwire may not show what a cluster does. Pure values; ``report.prose_of_warnings`` writes the
+sentences.
+
+docs/warnings.md has a section for each code. A code keeps its number and its meaning for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .references import ObjectRef
+
+IGNORE_ANNOTATION = "podwire.dev/ignore"
+
+Part = str | int | tuple[str, ...]
+
+
+class Code(Enum):
+    """Lists the codes of warnings."""
+
+    SELECTS_NO_POD = "PW001"
+    NO_READY_ENDPOINT = "PW002"
+    NO_SUCH_PORT_NAME = "PW003"
+    UNDECLARED_PORT = "PW004"
+    POLICY = "PW005"
+    POD_MAKER = "PW006"
+    TRAFFIC_RULE = "PW007"
+    HOST_PORT = "PW008"
+    SCHEDULING = "PW009"
+    RUNS_NOWHERE = "PW010"
+    NOTHING = "PW011"
+    UNKNOWN_FIELD = "PW012"
+    YAML = "PW013"
+    ODD_VALUE = "PW014"
+    IPV6 = "PW015"
+    CONTESTED_ADDRESS = "PW016"
+    NESTED_ENDPOINT = "PW017"
+    ADDRESS_ON_LINK = "PW018"
+    ENDPOINT_OUTSIDE = "PW019"
+    NO_LOAD_BALANCER_ADDRESS = "PW020"
+    UNANNOUNCED_POOL = "PW021"
+    PORT_TAKEN = "PW022"
+    NO_DAEMON_POD = "PW023"
+    UNUSED_SLICE = "PW024"
+    NO_HINTS = "PW025"
+    SAME_NODE_ADDRESS = "PW026"
+    ADDRESS_OF_NODE = "PW027"
+    STRICT_ARP = "PW028"
+    NO_NODE_PORTS = "PW029"
+    UNCHECKED_STEP = "PW030"
+    UNKNOWN_CODE = "PW031"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestWarning:
+    """Holds one warning. ``object`` is what it is about, as the user wrote it (of no kind: the input as a
+    whole), with the field; ``file`` and ``line`` are its place (from 1; 0: not known).
+
+    ``parts`` are the values of its sentence. ``alike``: as many more Pods of the object show the same.
+    """
+
+    code: Code
+    object: ObjectRef
+    parts: tuple[tuple[str, Part], ...] = ()
+    file: str = ""
+    line: int = field(default=0)
+    alike: int = 0
+
+
+def read_codes(texts: Iterable[str]) -> tuple[frozenset[Code], tuple[str, ...]]:
+    """Returns the codes that ``texts`` name, with commas, and the words that are no code."""
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    known = {code.value: code for code in Code}
+    codes = frozenset(known[word.upper()] for word in words if word.upper() in known)
+    return codes, tuple(dict.fromkeys(word for word in words if word.upper() not in known))

@@ -1,0 +1,300 @@
+"""Writes warnings as sentences, and folds those of one cause for people; no other module does it. Pure.
+
+A row of :data:`_TEXTS` is a template; its names are the parts of the warning, and those of :func:`_words`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..errors import printable
+from ..objects.warnings import Code, ManifestWarning, Part
+
+FOLDED_FROM = 3  # as many warnings of one code become one for people
+_MOST_PLACES = 3  # places of others that a folded warning names
+_MOST_NAMED = 3  # addresses of one Service
+
+_TEXTS: Mapping[Code, str] = {
+    Code.SELECTS_NO_POD: (
+        "{object} has no endpoints: no running Pod of its namespace has the labels {labels}{instead}"
+    ),
+    Code.NO_READY_ENDPOINT: "{object} has no ready endpoint: {lacks}",
+    Code.NO_SUCH_PORT_NAME: (
+        "{object}: targetPort {target} is the name of no {protocol} port of its Pods: port {port} has no "
+        "endpoints{declares}"
+    ),
+    Code.UNDECLARED_PORT: (
+        "{object} targets port {ports}, which no container of Pod {pod}{others} declares: served anyway by "
+        "its first container"
+    ),
+    Code.POLICY: "{object} is not enforced: flows that it denies are shown as delivered",
+    Code.POD_MAKER: "{object} {missing}",
+    Code.TRAFFIC_RULE: "{object} is left out: no flow goes the way that it describes",
+    Code.HOST_PORT: (
+        "{object} wants hostPort {port}/{protocol}, which podwire does not emulate yet: nothing listens there"
+    ),
+    Code.SCHEDULING: "{object}: its Pods are placed without regard to {fields}",
+    Code.RUNS_NOWHERE: "{whose}: {reason}",
+    Code.NOTHING: "the input has no Pod that runs and no Service: there is nothing to check",
+    Code.UNKNOWN_FIELD: "{object}: {field} is no field of Kubernetes {release} and is not read{hinted}",
+    Code.YAML: "{what}{more_lines}",
+    Code.ODD_VALUE: "{object}: {field}: {what}",
+    Code.IPV6: "{ipv6}",
+    Code.CONTESTED_ADDRESS: (
+        "Services {first} and {name} both claim {claimed}: {first} has it here, being the first by name; no "
+        "outcome is promised where it delivers nothing, since the other may"
+    ),
+    Code.NESTED_ENDPOINT: (
+        "{object} has the endpoint {endpoint}, which is an address of Service {other}: nothing is promised "
+        "of packets translated twice, so no flow to {name} is derived"
+    ),
+    Code.ADDRESS_ON_LINK: (
+        "{object} has the external address {ip} in {where}: nothing is promised of it, so no flow to it is "
+        "derived"
+    ),
+    Code.ENDPOINT_OUTSIDE: (
+        "{object} has the {which} {listed} outside the cluster, where no server is declared: declare the "
+        "machine under externalServers of the Cluster, with name, address and ports"
+    ),
+    Code.NO_LOAD_BALANCER_ADDRESS: "{object} {without}",
+    Code.UNANNOUNCED_POOL: (
+        "no L2Advertisement is for IPAddressPool {pool}: nobody answers ARP for its addresses"
+    ),
+    Code.PORT_TAKEN: (
+        "{listener} cannot listen: port {port}/{protocol} is taken by container {holder}{holding}"
+    ),
+    Code.NO_DAEMON_POD: "{object} has no Pod: no node matches and is tolerated",
+    Code.UNUSED_SLICE: "left out: {object} {unused}",
+    Code.NO_HINTS: "{object} has no topology hints, despite its annotation {annotation}: {why}",
+    Code.SAME_NODE_ADDRESS: "nodes {other} and {name} both have the InternalIP {ip}: {name} {then}",
+    Code.ADDRESS_OF_NODE: (
+        "{object} has {ip}, the address of {node}: in {mode} mode every other node takes it for its own, and "
+        "the network between them breaks"
+    ),
+    Code.STRICT_ARP: (
+        "every node, not the speaker alone, answers ARP for load-balancer addresses: {mode} mode needs "
+        "ipvs.strictARP: true"
+    ),
+    Code.NO_NODE_PORTS: (
+        "{object} has no node ports: the balancer, which connects to those, refuses its clients"
+    ),
+    Code.UNCHECKED_STEP: "{object}: {field}: {what}",
+    Code.UNKNOWN_CODE: "{object}: {words} in {field} is no code of a warning (docs/warnings.md lists them)",
+}
+_INDENT = " " * 7  # before the second and later lines of a warning
+_UNUSED = {
+    "FQDN": "of type FQDN, which kube-proxy ignores",
+    "other proxy": "which its label {label} leaves to another proxy",
+    "no Service": "without the label {label}",
+}
+
+
+class Told(NamedTuple):
+    """Holds what people read of one warning, or of several of one cause: ``places`` are theirs, ``number``
+    says how many there are.
+    """
+
+    code: Code
+    text: str
+    places: tuple[str, ...]
+    number: int
+
+
+def say_warning(one: ManifestWarning) -> str:
+    """Returns ``one`` as a sentence that a terminal can show."""
+    words = _Words(one)
+    text = _TEXTS[one.code].format_map(words)
+    more = f" (and {one.alike} more of its Pods)" if one.alike else ""
+    return printable(f"{text}{more}")
+
+
+def name_object(one: ManifestWarning) -> str:
+    """Returns the object as people write it: ``Service default/web``; "" for the input as a whole."""
+    return printable(f"{one.object.kind} {one.object.name}".strip())
+
+
+def place_of(one: ManifestWarning) -> str:
+    """Returns ``FILE:LINE``, or the file alone where the line is not known."""
+    return printable(f"{one.file}:{one.line}" if one.line else one.file)
+
+
+def tell_warning(one: ManifestWarning) -> str:
+    """Returns ``one`` on one line, with its code and place."""
+    return ": ".join(filter(None, (f"{one.code.value} {place_of(one)}".strip(), say_warning(one))))
+
+
+def fold_warnings(warnings: Sequence[ManifestWarning]) -> list[Told]:
+    """Returns a row for each of ``warnings`` by code, and one for several of one code."""
+    by_code: dict[Code, list[ManifestWarning]] = {}
+    for one in sorted(warnings, key=lambda one: one.code.value):
+        by_code.setdefault(one.code, []).append(one)
+    rows = []
+    for code, group in by_code.items():
+        for some in [group] if len(group) >= FOLDED_FROM else ([each] for each in group):
+            places = tuple(dict.fromkeys(filter(None, map(place_of, some))))
+            rows.append(Told(code, say_warning(some[0]), places, len(some)))
+    return rows
+
+
+def render_warnings(warnings: Sequence[ManifestWarning], width: int | None) -> str:
+    """Returns the section WARNINGS within ``width`` columns (None: as they are); "" without any."""
+    if not warnings:
+        return ""
+    lines = ["WARNINGS"]
+    for row in fold_warnings(warnings):
+        first = f"{row.places[0]}: " if row.places else ""
+        lines += _wrapped(f"{row.code.value}  {first}{row.text}", width)
+        if row.number > 1:
+            others = ", ".join(row.places[1 : _MOST_PLACES + 1])
+            more = ", …" if len(row.places) > _MOST_PLACES + 1 else ""
+            line = f"{_INDENT}and {row.number - 1} more of this kind: {others}{more}"
+            lines += _wrapped(line.rstrip(": "), width)
+    codes = ",".join(dict.fromkeys(one.code.value for one in warnings))
+    lines += _wrapped(f"docs/warnings.md explains them; --ignore {codes} silences them", width)
+    return "\n".join(lines)
+
+
+def count_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> str:
+    """Returns ``1 warning`` or ``3 warnings``, and whether they count; "" without any."""
+    number = len(warnings)
+    said = f"{number} warning{'' if number == 1 else 's'}" if number else ""
+    return f"{said} (--strict)" if said and strict else said
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None:
+        return [line]
+    start = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(
+        line.lstrip(),
+        max(width, 20),
+        initial_indent=start,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+class _Words(dict[str, object]):
+    """Holds the names of a template; those that take thought are made when they are asked for."""
+
+    def __init__(self, one: ManifestWarning) -> None:
+        super().__init__(one.parts)
+        self._one, self._parts = one, dict[str, Part](one.parts)
+        self["object"], self["name"], self["field"] = name_object(one), one.object.name, one.object.field
+
+    def __getitem__(self, name: str) -> object:
+        value = super().__getitem__(name)
+        return ", ".join(value) if isinstance(value, tuple) else value
+
+    def __missing__(self, name: str) -> object:
+        made: object = getattr(self, f"_{name}")()
+        return made
+
+    def _text(self, name: str) -> str:
+        return str(self._parts.get(name, ""))
+
+    def _number(self, name: str) -> int:
+        value = self._parts.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        value = self._parts.get(name, ())
+        return value if isinstance(value, tuple) else ()
+
+    def _instead(self) -> str:
+        said = []
+        if waiting := self._number("waiting"):
+            pods = f"{waiting} Pods with them run" if waiting > 1 else "1 Pod with them runs"
+            said.append(f"{pods} nowhere")
+        if idle := self._texts("idle"):
+            said.append(f"{', '.join(idle)} would make some, but has 0 replicas")
+        if elsewhere := self._texts("elsewhere"):
+            where = "namespace" if len(elsewhere) == 1 else "namespaces"
+            said.append(f"Pods with them are in {where} {', '.join(elsewhere)}")
+        if nearest := self._text("nearest"):
+            said.append(f"did you mean {nearest}?")
+        return f" ({'; '.join(said)})" if said else ""
+
+    def _lacks(self) -> str:
+        if endpoints := self._number("endpoints"):
+            every = f"none of its {endpoints} endpoints is ready"
+            return "its endpoint is not ready" if endpoints == 1 else every
+        if pods := self._number("pods"):
+            fit = f"{pods} running Pods fit" if pods > 1 else "a running Pod fits"
+            return f"its EndpointSlices are empty, though {fit} its selector"
+        if self._number("slices"):
+            return "its EndpointSlices are empty"
+        return "it has neither a selector nor an EndpointSlice"
+
+    def _declares(self) -> str:
+        if near := self._texts("near"):
+            return f" (did you mean {' or '.join(near)}?)"
+        declared = self._texts("declared")
+        return f" (named ports: {', '.join(declared)})" if declared else ""
+
+    def _others(self) -> str:
+        more = self._number("more")
+        return f" (and of {more} more)" if more else ""
+
+    def _whose(self) -> str:
+        pods = self._texts("pods")
+        count, more = len(pods) + self._number("more"), self._number("more")
+        named = ", ".join(pods) + (f" and {more} more" if more else "")
+        return f"Pod {named} runs nowhere" if count == 1 else f"{count} Pods run nowhere, {named}"
+
+    def _hinted(self) -> str:
+        hint = self._text("hint")
+        return f" (hint: {hint})" if hint else ""
+
+    def _more_lines(self) -> str:
+        more = self._number("more")
+        return f" (and {more} more)" if more else ""
+
+    def _ipv6(self) -> str:
+        if what := self._text("what"):
+            return f"{self['object']}: {self['field']}: {what}"
+        return "IPv6 addresses are left out: this version builds IPv4 networks only"
+
+    def _where(self) -> str:
+        if node := self._text("node"):
+            return f"podCIDR {self['network']} of node {node}"
+        return f"hostSubnet {self['network']}, of which it is the first or last address"
+
+    def _which(self) -> str:
+        return "endpoint" if len(self._texts("ips")) == 1 else "endpoints"
+
+    def _listed(self) -> str:
+        ips = self._texts("ips")
+        shown, more = ips[:_MOST_NAMED], len(ips) - _MOST_NAMED
+        if more > 0:
+            return f"{', '.join(shown)} and {more} more"
+        return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+    def _missing(self) -> str:
+        if self._one.object.kind == "CronJob":
+            return "makes no Pod until its time: none of it is here (write the Job that it would make)"
+        return "is left out: the Pods that it makes are missing here"
+
+    def _without(self) -> str:
+        if left_to := self._text("left_to"):
+            return f"is left to its loadBalancerClass {left_to}: it has no address"
+        return f"has no load-balancer address: {self._text('why')}"
+
+    def _listener(self) -> str:
+        if pod := self._text("pod"):
+            return f"container {self['container']} of Pod {pod}"
+        return f"{self['container']} on {self['node']}"
+
+    def _holding(self) -> str:
+        pod = self._text("holder_pod")
+        return f" of Pod {pod}" if pod else ""
+
+    def _unused(self) -> str:
+        return _UNUSED[self._text("why")].format(label=self._text("label"))
+
+    def _then(self) -> str:
+        kept = self._text("kept")
+        return f"keeps {kept}" if kept else "gets another one here"
