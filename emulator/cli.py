@@ -428,15 +428,16 @@ def _run(args: argparse.Namespace) -> int:
     from .run.run import Options, run_cluster
 
     ignore = known_codes(args.ignore)
+    scenario = _play(args, run=args.run)
     return run_cluster(
-        _play(args, run=args.run),
+        scenario,
         Options(
             output=args.output,
             json=args.json,
             junit=args.junit,
             html=args.html,
             captures=args.captures,
-            source=_source(args),
+            source=_source(args, scenario),
             all_pairs=args.all_pairs,
             keep=args.keep,
             quiet=args.quiet,
@@ -484,11 +485,19 @@ def _load(args: argparse.Namespace) -> Inventory:
     return inventory.deriving() if getattr(args, "derive", False) else inventory
 
 
-def _source(args: argparse.Namespace) -> str:
+def _source(args: argparse.Namespace, scenario: Scenario) -> str:
     from .load.targets import source_of
 
+    state = scenario.state
     return source_of(
-        [*args.targets, *args.filename, *args.kustomize] or [DEFAULT_TOPOLOGY], topologies=TOPOLOGIES
+        [*args.targets, *args.filename, *args.kustomize] or [DEFAULT_TOPOLOGY],
+        topologies=TOPOLOGIES,
+        objects=[
+            *state.node,
+            *(f"Service {service.key}" for service in state.services),
+            *(f"{workload.kind} {workload.key}" for workload in state.workloads),
+            *(f"Pod {pod.key}" for pod in state.pods if not pod.metadata.ownerReferences),
+        ],
     )
 
 
@@ -513,7 +522,7 @@ def _diff(args: argparse.Namespace) -> int:
         scenarios,
         Options(
             captures=args.captures,
-            source=_source(args),
+            source=_source(args, next(iter(scenarios.values()))),
             iptables=args.iptables or "",
             verbose=args.verbose,
             strict=args.strict,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -216,12 +217,15 @@ def name_of(targets: Sequence[str]) -> str:
     return names[:_NAME_LENGTH].strip("+-.") or "cluster"
 
 
-def source_of(targets: Sequence[str], topologies: Path) -> str:
+def source_of(targets: Sequence[str], topologies: Path, objects: Iterable[str] = ()) -> str:
     """Returns what tells ``targets`` from others of the same names: where they are. A shipped topology is the
-    same one wherever podwire is installed.
+    same one wherever podwire is installed; standard input is told by the names of the ``objects`` in it.
     """
     named = _topologies(topologies)
-    return " ".join(f"topology {target}" if target in named else _place(target) for target in targets)
+    places = [f"topology {target}" if target in named else _place(target) for target in targets]
+    if STDIN in targets:
+        places.append(blake2b("\n".join(sorted(objects)).encode(), digest_size=8).hexdigest())
+    return " ".join(places)
 
 
 def _place(target: str) -> str:

@@ -219,7 +219,10 @@ def test_where_targets_are_tells_them_apart(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path / "a")
     web, file = (source_of([target], topologies) for target in ("web", "web.yaml"))
     assert (web, file) == ("topology web", f"{tmp_path}/a/web.yaml")
-    assert source_of(["web.yaml", "-"], topologies) == f"{file} -"
+    piped, again = (source_of(["web.yaml", "-"], topologies, names) for names in (["Pod a"], ["Pod b"]))
+    assert piped.startswith(f"{file} - ")
+    assert again != piped  # what came in tells one pipe from another
+    assert source_of(["web.yaml", "-"], topologies, ["Pod a"]) == piped
     assert source_of([str(tmp_path / "a" / "." / "web.yaml")], topologies) == file
 
 
