@@ -22,6 +22,7 @@ import shutil
 import signal
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -84,7 +85,8 @@ def execute(init: int, netns: str, command: Sequence[str], setting: Setting) -> 
         with suppress(OSError):  # the cluster has ended meanwhile: _await reports it
             ours.send(_GO)
         with terminal.attached() if terminal else nullcontext():
-            return _await(ours, mask, terminal)
+            code = _await(ours, mask, terminal)
+        return _tell_end() if code is None else code
 
 
 def _join(init: int, netns: str) -> None:
@@ -128,8 +130,20 @@ def _keeping_terminal() -> Iterator[None]:
                 os.tcsetpgrp(fd, os.getpgrp())
 
 
-def _await(subreaper: socket.socket, mask: Collection[int], terminal: Terminal | None) -> int:
-    """Waits for the command's exit code and returns it. ``mask``: the signals blocked meanwhile."""
+def _tell_end() -> int:
+    """Reports that the cluster has ended, and drops input that was meant for it; returns the exit code."""
+    said = "podwire: the command was killed: its cluster has ended"
+    if os.isatty(0):
+        termios.tcflush(0, termios.TCIFLUSH)
+        said += f". This is {os.uname().nodename} again"
+    print(said, file=sys.stderr)
+    return _KILLED
+
+
+def _await(subreaper: socket.socket, mask: Collection[int], terminal: Terminal | None) -> int | None:
+    """Waits for the command's exit code and returns it; None if the cluster has ended. ``mask``: the signals
+    blocked meanwhile.
+    """
     asked, deadline = 0, 0.0
     resized = {signal.SIGWINCH} if terminal else set()
     with waking(heeded() & set(_RELAYED) | resized, mask) as wake:
@@ -156,8 +170,7 @@ def _await(subreaper: socket.socket, mask: Collection[int], terminal: Terminal |
                     break
                 if answer:
                     return answer[0]
-                print("podwire: the command was killed: its cluster has ended", file=sys.stderr)
-                return _KILLED
+                return None
     raise Interrupted(asked)
 
 

@@ -235,13 +235,18 @@ def test_a_cluster_that_ends_says_why_the_command_did() -> None:
         kept() as run,
         subprocess.Popen(
             exec_words(run.pid, "sh", "-c", "echo up; sleep 60"),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as inside,
+        terminal(*PODWIRE, "exec", "-it", "--cluster", str(run.pid), "worker-1", "--", "sh") as screen,
     ):
         assert inside.stdout is not None
         assert inside.stdout.readline() == b"up\n"
+        assert "# " in screen.read(SECONDS, "# ")
         run.terminate()
+        said = f"its cluster has ended. This is {os.uname().nodename} again"
+        assert said in screen.read(SECONDS, "again")
         _, err = inside.communicate(timeout=SECONDS)
         assert (inside.returncode, err) == (137, b"podwire: the command was killed: its cluster has ended\n")
 
