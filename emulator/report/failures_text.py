@@ -18,9 +18,11 @@ from .flows_text import short
 from .layout import BOLD, VERDICT_COLOURS, Screen, Word, words
 from .prose import say
 from .prose_of_verdicts import say_difference, say_ending, say_verdict
+from .prose_of_warnings import say_warning
 
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
 _MOST_NAMES = 4  # clients and destinations that are named
+_MOST_WARNINGS = 2  # about the objects of one flow, that its block tells again
 _KEY = 9  # columns of a fact's name
 _INDENT = "  "
 # findings that the rows "expected …, was …" tell in full
@@ -118,7 +120,7 @@ def _facts(
     flow, finding = result.flow, result.finding
     if finding and finding.fault not in _TOLD:
         yield "reason", [say_verdict(result)]
-    yield _why(result)
+    yield _why(report, result)
     if written := list(written_at(report, result)):
         yield "object", written
     protocol = "" if flow.protocol == "TCP" else f"{flow.protocol} "
@@ -134,24 +136,32 @@ def _facts(
         yield "look", look
 
 
-def _why(result: FlowResult) -> tuple[str, Sequence[str]]:
-    """Returns why it ended so, if the cluster did as its objects say and a FlowCheck wants otherwise; else
-    what was promised.
+def _why(report: Report, result: FlowResult) -> tuple[str, Sequence[str]]:
+    """Returns why it ended so, if the cluster did as its objects say and a FlowCheck wants otherwise: what is
+    odd about those objects, and what they promise. Else what was promised.
     """
     promise, because = result.expected.promised, result.expected.because
     if promise is None or not result.journeys or not keeps(result, promise):
         return "promised", [say(because)]
-    return "because", [say(promise.because)]
+    about = set(_about(result))
+    odd = [one for one in report.warnings if one.object._replace(field="") in about]
+    warned = [f"{say_warning(one)} ({one.code.value})" for one in odd[:_MOST_WARNINGS]]
+    return "because", [*map(short, warned), say(promise.because)]
 
 
 def written_at(report: Report, result: FlowResult) -> Iterator[str]:
     """Yields the objects that decide the flow, and where each is written."""
-    promised = (result.expected.promised or result.expected).because
-    refs = [ref for reason in _reasons(promised) for ref in reason.objects]
-    refs.append(service_ref(result.flow.to.service))
-    for ref in dict.fromkeys(ref._replace(field="") for ref in refs):
+    for ref in _about(result):
         if place := report.places.get(ref):
             yield f"{_object(ref)}, {place.file}" + (f":{place.line}" if place.line else "")
+
+
+def _about(result: FlowResult) -> Sequence[ObjectRef]:
+    """Returns the objects that decide the flow."""
+    promised = (result.expected.promised or result.expected).because
+    refs = [ref for reason in _reasons(promised) for ref in reason.objects]
+    refs += [service_ref(result.flow.to.service)] if result.flow.to.service else []
+    return list(dict.fromkeys(ref._replace(field="") for ref in refs))
 
 
 def _reasons(reason: Reason) -> Iterator[Reason]:

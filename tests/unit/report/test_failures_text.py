@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from emulator.model.findings import Fault, Finding
 from emulator.model.results import FlowResult
+from emulator.objects.references import service_ref
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.failures_text import MOST_FAILURES, failure_blocks
 from emulator.report.layout import Screen
 from tests.unit.report.samples import (
@@ -36,6 +38,19 @@ def test_flows_that_fail_alike_are_one_block() -> None:
         "  look     wireshark captures/typo/01-x-a.pcapng",
         "           captures/typo/failed/01-x-a/worker-1.*",
     ]
+
+
+def test_what_is_odd_about_the_objects_is_told_first() -> None:
+    warning = ManifestWarning(
+        code=Code.SELECTS_NO_POD,
+        object=service_ref("default/typo-selector", "spec.selector"),
+        parts=(("labels", ("app=wbe",)), ("nearest", "app=web")),
+    )
+    shown = failure_blocks(replace(TYPO, warnings=(warning,)), Screen(200), PODS, "")
+    first, second = (line for line in shown.splitlines() if "typo-selector has no" in line)
+    assert first.startswith("  because  Service typo-selector has no endpoints: ")
+    assert first.endswith("the labels app=wbe (did you mean app=web?) (PW001)")
+    assert second.startswith("           svc default/typo-selector has no usable endpoint")
 
 
 def test_without_evidence_there_is_nothing_to_look_at() -> None:
