@@ -549,6 +549,7 @@ def _tell(
     import shutil
 
     from .report.files import append_text, write_file
+    from .report.github import annotate_warnings
     from .report.junit import comparison_to_junit
     from .report.layout import wants_color
     from .report.modes_json import comparison_to_dict
@@ -577,6 +578,8 @@ def _tell(
             color=wants_color(os.environ, sys.stdout.isatty()),
             directory=directory,
         )
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            text += annotate_warnings(comparison.warnings)
     elif args.output == "markdown":
         text = render_markdown(comparison)
     else:

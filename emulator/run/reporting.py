@@ -83,7 +83,7 @@ def make_report(
         flows=tuple(found.results),
         requirements=merge_requirements(found.requirements),
         notices=tuple(_notices(schedule, live, found)),
-        warnings=tuple(one for one in _warnings(schedule) if one.code not in ignore),
+        warnings=warnings_of(schedule, ignore),
         strict=strict,
         replicas=name_replicas(moment.state for moment in schedule.moments),
         steps=describe_steps(schedule.scenario.moments),
@@ -91,10 +91,13 @@ def make_report(
     )
 
 
-def _warnings(schedule: Schedule) -> Iterable[ManifestWarning]:
-    """Returns the warnings about the objects of every moment, each once, in the order of their codes."""
+def warnings_of(schedule: Schedule, ignore: frozenset[Code]) -> tuple[ManifestWarning, ...]:
+    """Returns the warnings about the objects of every moment, each once, in the order of their codes, without
+    those of the codes in ``ignore``.
+    """
     found = dict.fromkeys(one for moment in schedule.moments for one in moment.state.warnings)
-    return sorted(found, key=lambda one: one.code.value)
+    wanted = (one for one in found if one.code not in ignore)
+    return tuple(sorted(wanted, key=lambda one: one.code.value))
 
 
 def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, Place]:

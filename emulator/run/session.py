@@ -41,7 +41,7 @@ from .clusters import choose
 from .codes import known_codes
 from .kustomize import build
 from .live import Live
-from .reporting import make_report
+from .reporting import make_report, warnings_of
 from .run import Options, Run, bring_up, hand_over, prepare, send_flows
 
 _PACKAGE = __name__.removesuffix(".run.session")
@@ -292,9 +292,7 @@ def _read(targets: Sequence[str], manifests: str = "") -> Inventory:
 def _attend(channel: sandbox.Channel, session: _Session, connection: Connection) -> None:
     """Brings the cluster up, reports that, and does what is asked until the caller closes its end."""
     with bring_up(channel, session.run, datetime.now(timezone.utc)) as live:
-        ignored = session.run.options.ignore
-        state = session.run.schedule.state
-        connection.send(tuple(one for one in state.warnings if one.code not in ignored))
+        connection.send(warnings_of(session.run.schedule, session.run.options.ignore))
         while True:
             try:
                 check = cast(_Check, connection.recv())
