@@ -86,7 +86,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         file = tmp_path / f"report-{len(opened)}.html"
         file.write_bytes(report if isinstance(report, bytes) else to_html(report, PODS, "captures"))
         page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **words}).new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)  # milliseconds, on a busy machine too
         opened.append((Opened(page, file.as_uri()), file.as_uri()))
         return opened[-1][0]
 
