@@ -24,6 +24,7 @@ from ..errors import printable
 from ..model.flows import Place
 from ..model.journeys import Journey
 from ..model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
+from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import KIND_TITLES, Row, backend_name, dialled, side_by_side, sources_sent
 from ..verdicts.modes import ComparedFlow, Comparison, Status
 from .captures import ALL_FRAMES
@@ -32,12 +33,13 @@ from .modes_text import Group, facts, group_causes, headline
 from .picture import WIDTH, Picture, draw_journey
 from .prose import say
 from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_warnings import count_warnings, place_of, say_warning
 from .report_json import PENDING
 
 if TYPE_CHECKING:
     import jinja2
 
-MOST_PICTURES = 1_000  # ways of packets on one page: some 4 MB
+MOST_PICTURES = 500  # ways of packets on one page: some 3 MB
 MOST_WAYS = 8  # for one flow
 MOST_CAUSES = 50  # in the list before the flows
 MOST_LINKS = 20  # to the flows of one cause
@@ -210,11 +212,12 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
     return Page(
         title=f"podwire: {report.topology}",
         ok=report.ok,
-        headline="As expected" if report.ok else "Not as expected",
+        headline=_headline(report),
         about=_about(report),
         counts=(
             _count("flow", (result.verdict for result in report.flows)),
-            _count("requirement", (r.verdict for r in report.requirements)),
+            _count("requirement", (r.verdict for r in report.requirements if r.asked)),
+            *filter(None, [count_warnings(report.warnings, strict=report.strict)]),
         ),
         verdicts=tuple((verdict, counts[verdict]) for verdict in verdicts),
         all_frames=_link(captures, ALL_FRAMES) if captures is not None else "",
@@ -222,9 +225,11 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         wrong="Not as expected",
         causes=tuple(_cause(report, group, numbers) for group in groups[:MOST_CAUSES]),
         more_causes=len(groups[MOST_CAUSES:]),
-        warnings=(),
+        warnings=_warned(report.warnings),
         requirements=tuple(
-            RequirementRow(r.text, r.checked, r.verdict, say_requirement(r)) for r in report.requirements
+            RequirementRow(r.text, r.checked, r.verdict, say_requirement(r))
+            for r in report.requirements
+            if r.asked
         ),
         left_out=_left_out(undrawn),
         checks=tuple(dict.fromkeys(result.flow.check for result in report.flows if result.flow.check)),
@@ -234,6 +239,14 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         notices=report.notices,
         release=report.machine.get("podwire", ""),
     )
+
+
+def _headline(report: Report) -> str:
+    if not report.kept:
+        return "Not as expected"
+    if report.empty:
+        return "Nothing to check"
+    return "As expected" if report.ok else "As expected, but for warnings"
 
 
 def _about(report: Report) -> tuple[str, ...]:
@@ -248,6 +261,10 @@ def _about(report: Report) -> tuple[str, ...]:
         ),
         *([f"{machine['seconds']} s"] if machine.get("seconds") else []),
     )
+
+
+def _warned(warnings: Sequence[ManifestWarning]) -> tuple[Warned, ...]:
+    return tuple(Warned(f"{one.code.value} {say_warning(one)}", place_of(one)) for one in warnings)
 
 
 def _left_out(undrawn: int) -> str:
@@ -380,11 +397,12 @@ def view_comparison(comparison: Comparison, pods: Mapping[str, str], directory: 
         wrong="What differs",
         causes=tuple(_difference(comparison, group, numbers) for group in groups[:MOST_CAUSES]),
         more_causes=len(groups[MOST_CAUSES:]),
-        warnings=(),
+        warnings=_warned(comparison.warnings),
         requirements=tuple(
             RequirementRow(f"{mode}: {r.text}", r.checked, r.verdict, say_requirement(r))
             for mode, report in comparison.reports.items()
             for r in report.requirements
+            if r.asked
         ),
         left_out=_left_out(sum(bool(flow.not_drawn) for flow in flows)),
         checks=tuple(dict.fromkeys(flow.check for flow in flows if flow.check)),

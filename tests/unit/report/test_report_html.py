@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from emulator.errors import printable
 from emulator.model.flows import Place
 from emulator.model.results import Report
+from emulator.objects.references import ObjectRef
+from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report import report_html
 from emulator.report.report_html import comparison_to_html, to_html
 from emulator.verdicts.modes import compare_modes
@@ -85,6 +87,25 @@ def test_flows_that_failed_come_first_with_cause_and_place() -> None:
     assert "FAIL pod client → svc gone:80 checks.yaml:12 it was dropped, not delivered" in text
     assert text.index("checks.yaml:12") < text.index("Requirements of the network model")
     assert {"href": "#flow-2"} in page.of("a")
+
+
+def test_warnings_are_told_with_their_place() -> None:
+    warning = ManifestWarning(
+        code=Code.POLICY, object=ObjectRef("NetworkPolicy", "default/deny"), file="deny.yaml", line=3
+    )
+    report = replace(REPORT, flows=(PASSED,), requirements=(), warnings=(warning,))
+    text = read(report).all_text
+    assert "1 flow: 1 PASS; 0 requirements: none; 1 warning" in text
+    assert "Warnings (1) PW005 NetworkPolicy default/deny is not enforced" in text
+    assert "deny.yaml:3" in text
+    assert "As expected, but for warnings" in read(replace(report, strict=True)).all_text
+
+
+def test_a_requirement_that_nothing_asked_about_is_left_out() -> None:
+    unasked = tuple(replace(r, asked=r.verdict == "pass") for r in REPORT.requirements)
+    text = read(replace(REPORT, requirements=unasked)).all_text
+    assert "1 requirement: 1 PASS" in text
+    assert "A ClusterIP is on no interface" not in text
 
 
 def test_flows_that_failed_alike_are_one_cause() -> None:
