@@ -22,6 +22,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+spec: {podSelector: {}}
 """
 
 CHECK = """\
@@ -54,7 +59,10 @@ def test_flows_are_tests_with_file_and_line(pytester: pytest.Pytester) -> None:
     pytester.mkdir("deploy").joinpath("web.yaml").write_text(PODS)
     pytester.mkdir("checks").joinpath("web.yaml").write_text(CHECK)
     result = run(pytester, "--podwire", "deploy", "checks", "-v", "-rf")
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=2, failed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["*PodwireWarning: PW005 *web.yaml:16: NetworkPolicy default/deny is not enforced*"]
+    )
     result.stdout.fnmatch_lines(
         [
             "checks/web.yaml::web: a Pod asks PASSED*",
