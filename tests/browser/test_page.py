@@ -167,9 +167,9 @@ def test_the_policy_stops_other_scripts(show: Show) -> None:
     opened.asked[1:] = []
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_text_of_a_manifest_runs(show: Show, text: str) -> None:
-    opened = show(hostile_report(text))
+def test_no_text_of_a_manifest_runs(show: Show) -> None:
+    """The property test of the template has each text by itself."""
+    opened = show(hostile_report(" ".join(HOSTILE)))
     opened.page.get_by_role("button", name="Open those shown").press("Enter")
     assert opened.page.locator("script, img, iframe, object, link").count() == 1  # the page's own script
 
