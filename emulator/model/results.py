@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from ..net import Address, Endpoint
-from ..objects.references import ObjectRef
+from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code, ManifestWarning
 from .expectations import Expectation
 from .findings import Finding
@@ -142,7 +142,7 @@ class Report:
     requirements: tuple[Requirement, ...]
     notices: tuple[str, ...] = ()
     steps: tuple[StepRows, ...] = ()  # how ``cluster`` and ``services`` change; they show the beginning
-    # where the objects are written that flows which are not as promised are about
+    # where Services are written that flows dial, and the objects of flows that are not as promised
     places: Mapping[ObjectRef, Place] = field(default_factory=dict)
     warnings: tuple[ManifestWarning, ...] = ()
     strict: bool = False  # warnings count as failures
@@ -169,6 +169,10 @@ class Report:
         return all(f.verdict == "pass" for f in self.flows) and all(
             r.verdict != "fail" for r in self.requirements
         )
+
+    def place_of(self, flow: Flow) -> Place:
+        """Returns where a reader finds ``flow``: in its FlowCheck, or, if it is derived, at its Service."""
+        return flow.place if flow.place.file else self.places.get(service_ref(flow.to.service), Place())
 
     @property
     def empty(self) -> bool:

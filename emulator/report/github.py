@@ -29,8 +29,8 @@ def annotate(report: Report) -> str:
     """Returns a workflow command for each of the first flows that are not as expected, and of the first
     warnings, a line each.
     """
-    errors = islice(map(_annotation, _wrong(report)), MOST_ANNOTATIONS)
-    return "".join(errors) + annotate_warnings(report.warnings)
+    wrong = islice(_wrong(report), MOST_ANNOTATIONS)
+    return "".join(_annotation(report, result) for result in wrong) + annotate_warnings(report.warnings)
 
 
 def annotate_warnings(warnings: Sequence[ManifestWarning]) -> str:
@@ -67,7 +67,7 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
     text = "\n".join(head).rstrip() + "\n"
     left = counts["fail"] + counts["unknown"]
     for result in _wrong(report):
-        block = _block(result, pods)
+        block = _block(report, result, pods)
         if len((text + block).encode()) > MOST_BYTES - 100:
             return text + f"\n{left} more flows are not as expected: the JSON report has them.\n"
         text, left = text + block, left - 1
@@ -78,8 +78,8 @@ def _wrong(report: Report) -> Iterator[FlowResult]:
     return (result for result in report.flows if result.verdict != "pass")
 
 
-def _annotation(result: FlowResult) -> str:
-    return _command("error", result.flow.place, result.flow.name, say_verdict(result))
+def _annotation(report: Report, result: FlowResult) -> str:
+    return _command("error", report.place_of(result.flow), result.flow.name, say_verdict(result))
 
 
 def _command(name: str, place: Place, title: str, text: str) -> str:
@@ -106,8 +106,8 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _block(result: FlowResult, pods: Mapping[str, str]) -> str:
-    place = result.flow.place
+def _block(report: Report, result: FlowResult, pods: Mapping[str, str]) -> str:
+    place = report.place_of(result.flow)
     where = f" ({_text(place.file)}:{place.line})" if place.file else ""
     title = f"{result.verdict.upper()} {_text(result.flow.name)}{where}"
     difference = html.escape(render_difference(result, pods, _WIDTH), quote=False)

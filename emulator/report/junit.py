@@ -68,7 +68,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
                 _FLOW[r.verdict],
                 say_verdict(r),
                 render_difference(r, pods) if r.verdict != "pass" else "",
-                r.flow.place,
+                report.place_of(r.flow),
                 r.took,
             )
             for r in flows
@@ -146,7 +146,7 @@ def _compared(compared: ComparedFlow, pods: Mapping[str, str], report: Report) -
         _FLOW[_worst(verdicts)],
         "; ".join(filter(None, reasons)),
         "\n\n".join(["\n".join(promises), *details]),
-        compared.flow.place,
+        report.place_of(compared.flow),
         sum(result.took for result in compared.results.values()),
     )
 

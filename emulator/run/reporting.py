@@ -101,12 +101,13 @@ def warnings_of(schedule: Schedule, ignore: frozenset[Code]) -> tuple[ManifestWa
 
 
 def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, Place]:
-    """Returns where the objects are written that flows which are not as promised are about."""
+    """Returns where the Services are written that flows dial, and the objects of those that are not as
+    promised.
+    """
     origins, places = schedule.scenario.origins, dict[ObjectRef, Place]()
     for result in results:
-        if result.verdict == "pass":
-            continue
-        about = [ref for reason in result.expected.because.each() for ref in reason.objects]
+        wrong = result.verdict != "pass"
+        about = [ref for reason in result.expected.because.each() for ref in reason.objects] if wrong else []
         for ref in (*about, service_ref(result.flow.to.service)):
             whole = ref._replace(field="")
             if whole in origins and whole not in places:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.model.findings import Fault, Finding
+from emulator.model.flows import Place
 from emulator.model.results import FlowResult, Observation
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
@@ -116,6 +117,19 @@ def test_names_have_no_drawn_names_of_pods() -> None:
     assert case.get("name") == (
         "pod deployment/web (1 of 2) → pod shop/job/db (1 of 1):80 (from default/client)"
     )
+
+
+def test_a_derived_flow_is_found_at_its_service() -> None:
+    service = ObjectRef("Service", "default/web")
+    between_pods = replace(PASSED, flow=replace(flow("direct"), to=replace(flow("").to, service="")))
+    checked = replace(PASSED, flow=replace(flow("asked"), place=Place("check.yaml", 6)))
+    report = replace(REPORT, flows=(PASSED, between_pods, checked), places={service: Place("web.yaml", 13)})
+    cases = parse(to_junit(report, PODS)).iter("testcase")
+    assert [(case.get("file"), case.get("line")) for case in cases][:3] == [
+        ("web.yaml", "13"),
+        (None, None),
+        ("check.yaml", "6"),
+    ]
 
 
 @pytest.mark.parametrize(("strict", "tag"), [(False, "skipped"), (True, "failure")])
