@@ -25,7 +25,7 @@ from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
 from .objects.proxymodes import ProxyMode
-from .report.output import COLOR, Attempts, prepare_streams, say
+from .report.output import COLOR, Attempts, complain, prepare_streams, say, unread_by_runner
 
 if TYPE_CHECKING:
     from .cluster.scenario import Scenario  # at run time they would cost every --help
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.function(args)
         return code
     except PodwireError as error:
-        print(f"podwire: {error}", file=sys.stderr)
+        complain(str(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if argv is None:
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = explain(error)
         if explained is None:
             raise
-        print(f"podwire: {explained}", file=sys.stderr)
+        complain(str(explained))
         return explained.exit_code
     finally:
         if argv is None:
@@ -578,6 +578,7 @@ def _tell(
             color=wants_color(os.environ, sys.stdout.isatty()),
             directory=directory,
         )
+        text = unread_by_runner(text)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             text += annotate_warnings(comparison.warnings)
     elif args.output == "markdown":
@@ -596,7 +597,7 @@ def _plan(args: argparse.Namespace) -> int:
     scenario = _play(args)
     state = scenario.state
     for notice in (*map(tell_warning, state.warnings), *state.notices):
-        print(f"podwire: {notice}", file=sys.stderr)
+        complain(notice)
     if args.origins:
         from .report.origins import render_origins
 
@@ -616,6 +617,6 @@ def _graph(args: argparse.Namespace) -> int:
 
     state = play(_load(args), seed=args.seed).state
     for notice in state.notices:
-        print(f"podwire: {notice}", file=sys.stderr)
+        complain(notice)
     say(render_graph(state, args.output))
     return Exit.OK

@@ -24,13 +24,17 @@ _HEADER = """\
 #
 #   unshare --net --mount sh -c 'mount -t tmpfs tmpfs /run && bash script.sh && exec bash'
 #
-# Without a sandbox, "bash script.sh clean" removes them.
+# Without a sandbox, "bash script.sh clean" deletes the namespaces of these names.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # Debian leaves them out of an ordinary user's
 """
 
 # {every}: the namespaces that are made at any time; {first}: those that may not be there
 _NAMESPACES = """\
+if (( $# )) && [[ $* != clean ]]; then
+  echo "usage: bash script.sh [clean]" >&2
+  exit 2
+fi
 if [[ ${{1-}} == clean ]]; then
   for name in {every}; do
     [[ ! -e /run/netns/$name ]] || ip netns delete "$name"
@@ -39,7 +43,9 @@ if [[ ${{1-}} == clean ]]; then
 fi
 for name in {first}; do
   if [[ -e /run/netns/$name ]]; then
-    echo "the network namespace $name is there already: clean, as an argument, removes this network" >&2
+    echo "the network namespace $name is there already, made by this script or by somebody else;" >&2
+    echo "with clean as its argument, this script deletes all network namespaces of these names:" >&2
+    echo "{every}" >&2
     exit 1
   fi
 done

@@ -16,11 +16,13 @@ from ..errors import printable
 from ..model.flows import Place
 from ..model.results import FlowResult, Report
 from ..objects.warnings import ManifestWarning
+from .markdown import escape
 from .prose_of_verdicts import say_verdict
 from .prose_of_warnings import fold_warnings, name_object, say_warning
 from .tables import render_difference
 
 MOST_ANNOTATIONS = 10
+MOST_NOTICES = 20  # and warnings, each, in a summary
 MOST_BYTES = 60_000  # the longest summary: it can be pasted into a comment
 _WIDTH = 100
 
@@ -53,16 +55,16 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
     if report.empty and report.kept:
         state = "nothing to check"
     head = [
-        f"### podwire: {_text(report.topology)}: {state}",
+        f"### podwire: {escape(report.topology)}: {state}",
         "",
         "| flows | PASS | FAIL | UNKNOWN | warnings |",
         "|---|---|---|---|---|",
         f"| {counts['flows']} | {counts['pass']} | {counts['fail']} | {counts['unknown']} | "
         f"{len(report.warnings)} |",
         "",
-        *(f"- {line}" for line in list_warnings(report.warnings)),
-        *(f"- requirement not kept: {_text(one.text)}" for one in broken),
-        *(f"- {_text(notice)}" for notice in report.notices),
+        *(f"- {line}" for line in islice(list_warnings(report.warnings), MOST_NOTICES)),
+        *(f"- requirement not kept: {escape(one.text)}" for one in broken),
+        *(f"- {escape(notice)}" for notice in report.notices[:MOST_NOTICES]),
     ]
     text = "\n".join(head).rstrip() + "\n"
     left = counts["fail"] + counts["unknown"]
@@ -92,9 +94,9 @@ def _command(name: str, place: Place, title: str, text: str) -> str:
 def list_warnings(warnings: Sequence[ManifestWarning]) -> Iterator[str]:
     """Yields a line of Markdown for each cause of ``warnings``."""
     for row in fold_warnings(warnings):
-        where = f" ({_text(row.places[0])})" if row.places else ""
+        where = f" ({escape(row.places[0])})" if row.places else ""
         more = f" and {row.number - 1} more of this kind" if row.number > 1 else ""
-        yield f"warning {row.code.value}: {_text(row.text)}{where}{more}"
+        yield f"warning {row.code.value}: {escape(row.text)}{where}{more}"
 
 
 def _data(text: str) -> str:
@@ -108,13 +110,8 @@ def _property(text: str) -> str:
 
 def _block(report: Report, result: FlowResult, pods: Mapping[str, str]) -> str:
     place = report.place_of(result.flow)
-    where = f" ({_text(place.file)}:{place.line})" if place.file else ""
-    title = f"{result.verdict.upper()} {_text(result.flow.name)}{where}"
+    where = f" ({place.file}:{place.line})" if place.file else ""
+    # an HTML element, in which Markdown has no escapes
+    title = html.escape(printable(f"{result.verdict.upper()} {result.flow.name}{where}"), quote=False)
     difference = html.escape(render_difference(result, pods, _WIDTH), quote=False)
     return f"\n<details><summary>{title}</summary>\n<pre>\n{difference}\n</pre></details>\n"
-
-
-def _text(text: str) -> str:
-    """Returns ``text`` so that Markdown and HTML show it as it is."""
-    escaped = html.escape(printable(text), quote=False)
-    return "".join(f"\\{c}" if c in "\\`*_[]|~#" else c for c in escaped)

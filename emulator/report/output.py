@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,9 +64,24 @@ class Attempts:
             write()
         except UsageError as error:
             self.failed = True
-            print(f"podwire: {error}", file=sys.stderr)
+            complain(str(error))
             return False
         return True
+
+
+def unread_by_runner(text: str) -> str:
+    """Returns ``text``, and in a job of GitHub Actions between commands that stop its runner from reading
+    more commands in it: names and file names are other people's text (docs.github.com, "Workflow commands").
+    """
+    if os.environ.get("GITHUB_ACTIONS") != "true" or not ("::" in text or "##[" in text):
+        return text
+    token = secrets.token_hex(16)
+    return f"::stop-commands::{token}\n{text.rstrip()}\n::{token}::\n"
+
+
+def complain(text: str) -> None:
+    """Prints ``text`` on standard error, after the program's name."""
+    print(unread_by_runner(f"podwire: {text}").rstrip("\n"), file=sys.stderr)
 
 
 def say(text: str) -> None:

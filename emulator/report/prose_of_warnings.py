@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..errors import printable
+from ..errors import printable, shorten
 from ..objects.warnings import Code, ManifestWarning, Part
 
 FOLDED_FROM = 3  # as many warnings of one code become one for people
@@ -107,7 +107,7 @@ def say_warning(one: ManifestWarning) -> str:
     words = _Words(one)
     text = _TEXTS[one.code].format_map(words)
     more = f" (and {one.alike} more of its Pods)" if one.alike else ""
-    return printable(f"{text}{more}")
+    return shorten(printable(f"{text}{more}"))
 
 
 def name_object(one: ManifestWarning) -> str:

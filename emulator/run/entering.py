@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -300,11 +299,11 @@ def _become(
     if terminal:
         terminal.adopt()
     name = printable(command[0])
-    if shutil.which(command[0]) is None:
-        _complain(f"{name}: not found on this machine (Pods share its file system)")
-        os._exit(127)
     try:
         os.execvp(command[0], list(command))  # noqa: S606 - argv, no shell
+    except FileNotFoundError:
+        _complain(f"{name or repr(name)}: not found on this machine (Pods share its file system)")
+        os._exit(127)
     except OSError as error:
         _complain(f"{name}: {error.strerror}")
     os._exit(126)

@@ -46,7 +46,7 @@ from ..report.describe import (
     pod_names,
 )
 from ..report.layout import Screen, wants_color
-from ..report.output import Attempts, say
+from ..report.output import Attempts, say, unread_by_runner
 from ..schedule.schedule import Schedule
 from ..verdicts.limits import notices as limit_notices
 from ..verdicts.requirements import merge_requirements
@@ -275,7 +275,7 @@ class Delivery:
         self._html = self._written(self._html, lambda: self._page(report))
         self._quiet &= report.ok
         if self._output in run_text.FORMS:
-            self._say(self._table(report))
+            self._say(unread_by_runner(self._table(report)))
             if os.environ.get("GITHUB_ACTIONS") == "true":
                 self._say(github.annotate(report))
         if path := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -26,6 +26,7 @@ QUESTIONS = {
     "nft": "ip netns exec default_a nft -j list tables",
     "connect": "ip netns exec default_a bash -c 'echo > /dev/tcp/10.244.1.3/9' 2>&1 || true",
     "second time": "bash /run/script.sh 2>&1 || echo refused",
+    "another word": "bash /run/script.sh claen 2>&1 || echo $?",
     "clean": "bash /run/script.sh clean && ip netns list && echo removed",
 }
 
@@ -111,9 +112,15 @@ def test_pods_reach_each_other(network: dict[str, Any]) -> None:
 
 
 def test_a_second_run_is_refused_with_the_way_out(network: dict[str, Any]) -> None:
-    said, refused = network["second time"]
-    assert "is there already: clean, as an argument, removes this network" in said
+    said, how, names, refused = network["second time"]
+    assert "is there already, made by this script or by somebody else" in said
+    assert "with clean as its argument, this script deletes all network namespaces of these" in how
+    assert "worker-1" in names.split()
     assert refused == "refused"
+
+
+def test_another_word_is_refused(network: dict[str, Any]) -> None:
+    assert network["another word"] == ["usage: bash script.sh [clean]", "2"]
 
 
 def test_clean_removes_the_network(network: dict[str, Any]) -> None:

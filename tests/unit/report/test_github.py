@@ -100,7 +100,17 @@ def test_summary_has_room_in_a_comment() -> None:
 def test_summary_shows_names_as_they_are() -> None:
     text = summarize(report(failed("<script>alert(1)</script> *a* `b`", Place("a|b.yaml", 1))), {})
     assert "<script>" not in text
-    assert "\\*a\\* \\`b\\`" in text
+    assert "<summary>FAIL &lt;script&gt;alert(1)&lt;/script&gt; *a* `b` (a|b.yaml:1)</summary>" in text
+
+
+def test_summary_is_short_whatever_is_warned_of() -> None:
+    long = ManifestWarning(
+        code=Code.UNKNOWN_CODE,
+        object=ObjectRef("Service", "default/web"),
+        parts=(("words", "x" * 80_000), ("field", "metadata")),
+    )
+    noted = replace(report(), notices=("n" * 500,) * 500, warnings=(long,) * 30)
+    assert len(summarize(noted, {}).encode()) < 60_000
 
 
 def action_words(tmp_path: Path, **inputs: str) -> list[str]:

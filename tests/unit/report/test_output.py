@@ -9,7 +9,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.report.layout import wants_color
-from emulator.report.output import COLOR, Attempts
+from emulator.report.output import COLOR, Attempts, unread_by_runner
 from tests.sandboxed import ROOT
 
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
@@ -100,3 +100,14 @@ def test_a_choice_of_colours_outdoes_the_environment(
     environment = {**before, **COLOR[choice]}
     if choice != "auto" or not before:
         assert wants_color(environment, terminal) is color
+
+
+def test_a_runner_reads_no_command_in_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = "two lines:\n::error::forged ##[add-mask]PASS"
+    assert unread_by_runner(hostile) == hostile
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    first, *inner, last = unread_by_runner(hostile).splitlines()
+    assert first.startswith("::stop-commands::")
+    assert (last, "\n".join(inner)) == (f"::{first.rpartition('::')[2]}::", hostile)
+    assert unread_by_runner(hostile) != unread_by_runner(hostile), "nobody can know the word in advance"
+    assert unread_by_runner("nothing in it\n") == "nothing in it\n"
