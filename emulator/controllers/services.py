@@ -13,6 +13,8 @@ from itertools import chain
 
 from ..net import IPV4, IPV6, Address, Prefix, family_of
 from ..objects.kinds import Service, ServicePort
+from ..objects.references import service_ref
+from ..objects.warnings import Code
 from .findings import Draft, Findings
 from .names import draw
 from .networks import Networks
@@ -165,7 +167,6 @@ class _NodePorts:
         self.holders: dict[tuple[int, str], str] = {}
         self.numbers: set[int] = set()
         # given ports outside the default --service-node-port-range, each with its Service
-        self.foreign: dict[int, str] = {}
 
     def claim(self, port: int, protocol: str, key: str) -> str:
         """Returns the Service that holds the port already, or "" if it is now ``key``'s."""
@@ -202,14 +203,6 @@ def _node_ports(drafts: Sequence[Draft[Service]], seed: int, findings: Findings)
     ports = _NodePorts(seed)
     for draft in drafts:
         _claim_given(draft, ports, findings)
-    if ports.foreign:
-        number, key = next(iter(ports.foreign.items()))
-        more = f" (and {len(ports.foreign) - 1} more)" if len(ports.foreign) > 1 else ""
-        ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
-        findings.notice(
-            f"node port {number} of Service {key}{more} is outside {ours}: accepted as from a "
-            "cluster with another node-port range"
-        )
     return [_with_node_ports(draft, ports, findings) for draft in drafts]
 
 
@@ -217,8 +210,10 @@ def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -
     service = draft.object
 
     def claim(number: int, protocol: str, path: str) -> None:
-        if number not in NODE_PORTS:
-            ports.foreign[number] = service.key
+        if number not in NODE_PORTS and not service.metadata.uid:  # an API server has accepted those with one
+            ours = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+            about = service_ref(service.key, path)
+            findings.warn(Code.FOREIGN_NODE_PORT, about, port=number, range=ours)
         if holder := ports.claim(number, protocol, f"{service.key} ({path})"):
             what = f"node port {number}/{protocol} of Service {service.key} is taken by Service {holder}"
             findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")

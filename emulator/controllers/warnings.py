@@ -7,7 +7,7 @@ ask. Invariant: a warning that the annotation ``podwire.dev/ignore`` of its obje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
@@ -47,7 +47,6 @@ def find_warnings(state: ClusterState, inventory: Inventory, findings: Findings)
     given: tuple[Loaded[Any], ...] = (*inventory.pods, *inventory.workloads)
     for loaded in given:
         _check_scheduling(loaded, findings)
-    _check_codes(inventory, findings)
     static = {api_server_pod(node.name) for node in state.nodes}
     runs = any(pod.key not in static for pod in state.pods)
     serves = any(service.key != KUBERNETES for service in state.services)
@@ -254,26 +253,3 @@ def _ignored_rules(spec: Mapping[str, Any]) -> Iterator[str]:
 def _is_device(resource: object) -> bool:
     """Returns whether ``resource`` is one that few nodes have (extended resources, huge pages)."""
     return isinstance(resource, str) and ("/" in resource or resource.startswith("hugepages-"))
-
-
-# --- annotations -------------------------------------------------------------------------------------------
-
-
-def _check_codes(inventory: Inventory, findings: Findings) -> None:
-    """Reports words in ``podwire.dev/ignore`` that are no code."""
-    given: Sequence[Sequence[Loaded[Any]]] = (
-        inventory.pods,
-        inventory.workloads,
-        inventory.services,
-        inventory.nodes,
-        inventory.endpointSlices,
-    )
-    for loaded in (one for rows in given for one in rows):
-        one = loaded.object
-        text = one.metadata.annotations.get(IGNORE_ANNOTATION, "")
-        unknown = read_codes([text])[1] if text else ()
-        if unknown:
-            kind = one.kind if isinstance(one, Workload) else type(one).__name__
-            name = getattr(one, "key", one.metadata.name)
-            about = ObjectRef(kind, name, f'metadata.annotations["{IGNORE_ANNOTATION}"]')
-            findings.warn(Code.UNKNOWN_CODE, about, words=unknown)

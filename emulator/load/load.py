@@ -530,11 +530,12 @@ class _Gathering:
         admission = admit_uninterpreted(value)
         one = admission.object
         code = classify(one.kind, one.apiVersion, value) if one is not None else None
+        about = _about(value)
         if code is None:
             self._left_out[cut(name)] += 1
         else:
-            about = replace(_about(value), kind=cut(one.kind))
             self._warn(code, about, (place.file, place.line()))
+        self._note_codes(about, value, place)
         if not admission.faults:
             self._objects.setdefault(Uninterpreted, []).append(Loaded(one, value, place.origin))
 
@@ -575,6 +576,7 @@ class _Gathering:
         )
         decoded, faults, odd, ignored = admit(kind, value)
         self._note_slips(kind, value, place)
+        self._note_codes(_about(value, kind), value, place)
         for notice in odd:
             if notice.code is None:
                 self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
@@ -609,6 +611,14 @@ class _Gathering:
             at = (place.file, place.line(path))
             about = _about(value, kind)
             self._warn(Code.UNKNOWN_FIELD, about, at, path_text(path), release=RELEASE, hint=hint)
+
+    def _note_codes(self, about: _About, value: Mapping[str, Any], place: _Place) -> None:
+        """Notes the words in ``podwire.dev/ignore`` that are no code: of an object, and of its template."""
+        for path in (("metadata",), ("spec", "template", "metadata")):
+            if unknown := read_codes(_wish(value, path))[1]:
+                at = (*path, "annotations", IGNORE_ANNOTATION)
+                where = (place.file, place.line(at))
+                self._warn(Code.UNKNOWN_CODE, about, where, path_text(at), words=tuple(map(cut, unknown)))
 
     def _applied(self, manifests: Sequence[Any], place: _Place) -> tuple[Loaded[Any], ...]:
         """Returns the objects of the ``manifests`` of a FlowCheck's step, which stand at ``place``."""
@@ -658,10 +668,15 @@ def _about(value: Any, kind: Kind | None = None) -> _About:
     namespaced = kind.namespaced if kind else not is_cluster_scoped(name, said)
     namespace = str(meta.get("namespace") or "default") if namespaced else ""
     own = str(meta.get("name") or meta.get("generateName") or "")
-    annotations = meta.get("annotations")
-    wish = annotations.get(IGNORE_ANNOTATION) if isinstance(annotations, Mapping) else None
-    ignored, _ = read_codes([wish] if isinstance(wish, str) else [])
+    ignored, _ = read_codes(_wish(value, ("metadata",)))
     return _About(cut(name), "/".join(filter(None, (namespace, own))) if own else "", ignored)
+
+
+def _wish(value: Any, path: FieldPath) -> Sequence[str]:
+    """Returns the text of ``podwire.dev/ignore`` in the metadata at ``path``, if there is one."""
+    for step in (*path, "annotations", IGNORE_ANNOTATION):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return [value] if isinstance(value, str) else []
 
 
 def _not_utf8(file: str, data: bytes, position: int) -> Problem:

@@ -213,11 +213,13 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
             f"write {' or '.join(k.apiVersion for k in candidates)}",
         )
     groups = {_group(known) for candidate in candidates for known in candidate.versions}
-    if candidates and (group in _STANDARD_GROUPS or group in groups):
+    known = group in _STANDARD_GROUPS | groups
+    advice = "write" if known else "did you mean"
+    if candidates and (known or _is_slip(group, groups)):
         return Fault(
             ("apiVersion",),
             f"{shown(version)} has no kind {name}",
-            f"write {' or '.join(k.apiVersion for k in candidates)}",
+            f"{advice} {' or '.join(k.apiVersion for k in candidates)}{'' if known else '?'}",
         )
     if group == _group(OURS):
         return Fault(
@@ -249,6 +251,13 @@ def full_name(name: str, api_version: str) -> str:
 def api_version_of(name: str) -> str:
     """Returns the apiVersion of the kind ``name``, which podwire reads."""
     return next(kind.apiVersion for kind in _KINDS if kind.name == name)
+
+
+def _is_slip(group: str, groups: Iterable[str]) -> bool:
+    """Returns whether an API group that nobody knows misspells one of ``groups``. One without a dot always
+    does: an API server refuses a CustomResourceDefinition of such a group.
+    """
+    return "." not in group or bool(get_close_matches(cut(group).lower(), groups, n=1, cutoff=0.85))
 
 
 def _slip_of(name: str) -> str:

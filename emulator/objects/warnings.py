@@ -52,6 +52,7 @@ class Code(Enum):
     NO_NODE_PORTS = "PW029"
     UNCHECKED_STEP = "PW030"
     UNKNOWN_CODE = "PW031"
+    FOREIGN_NODE_PORT = "PW032"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +72,8 @@ class ManifestWarning:
 
 
 def read_codes(texts: Iterable[str]) -> tuple[frozenset[Code], tuple[str, ...]]:
-    """Returns the codes that ``texts`` name, with commas, and the words that are no code."""
-    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    """Returns the codes that ``texts`` name, with commas or blanks, and the words that are no code."""
+    words = [word for text in texts for word in text.replace(",", " ").split()]
     known = {code.value: code for code in Code}
     codes = frozenset(known[word.upper()] for word in words if word.upper() in known)
     return codes, tuple(dict.fromkeys(word for word in words if word.upper() not in known))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import printable, shorten
-from ..objects.warnings import Code, ManifestWarning, Part
+from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part
 
 FOLDED_FROM = 3  # as many warnings of one code become one for people
 _MOST_PLACES = 3  # places of others that a folded warning names
@@ -35,7 +35,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.HOST_PORT: (
         "{object} wants hostPort {port}/{protocol}, which podwire does not emulate yet: nothing listens there"
     ),
-    Code.SCHEDULING: "{object}: its Pods are placed without regard to {fields}",
+    Code.SCHEDULING: "{object}{placed} without regard to {fields}",
     Code.RUNS_NOWHERE: "{whose}: {reason}",
     Code.NOTHING: "the input has no Pod that runs and no Service: there is nothing to check",
     Code.UNKNOWN_FIELD: "{object}: {field} is no field of Kubernetes {release} and is not read{hinted}",
@@ -82,6 +82,10 @@ _TEXTS: Mapping[Code, str] = {
     ),
     Code.UNCHECKED_STEP: "{object}: {field}: {what}",
     Code.UNKNOWN_CODE: "{object}: {words} in {field} is no code of a warning (docs/warnings.md lists them)",
+    Code.FOREIGN_NODE_PORT: (
+        "{object} has node port {port}, outside {range}: an API server refuses it, unless its "
+        "--service-node-port-range says otherwise"
+    ),
 }
 _INDENT = " " * 7  # before the second and later lines of a warning
 _UNUSED = {
@@ -138,8 +142,10 @@ def fold_warnings(warnings: Sequence[ManifestWarning]) -> list[Told]:
     return rows
 
 
-def render_warnings(warnings: Sequence[ManifestWarning], width: int | None) -> str:
-    """Returns the section WARNINGS within ``width`` columns (None: as they are); "" without any."""
+def render_warnings(warnings: Sequence[ManifestWarning], width: int | None, *, called: bool = False) -> str:
+    """Returns the section WARNINGS within ``width`` columns (None: as they are); "" without any. ``called``:
+    by a program, which has no command line.
+    """
     if not warnings:
         return ""
     lines = ["WARNINGS"]
@@ -151,8 +157,13 @@ def render_warnings(warnings: Sequence[ManifestWarning], width: int | None) -> s
             more = ", …" if len(row.places) > _MOST_PLACES + 1 else ""
             line = f"{_INDENT}and {row.number - 1} more of this kind: {others}{more}"
             lines += _wrapped(line.rstrip(": "), width)
-    codes = ",".join(dict.fromkeys(one.code.value for one in warnings))
-    lines += _wrapped(f"docs/warnings.md explains them; --ignore {codes} silences them", width)
+    codes = tuple(dict.fromkeys(one.code.value for one in warnings))
+    silences = (
+        f"ignore={codes} of podwire.cluster(), or the annotation {IGNORE_ANNOTATION}, silences them"
+        if called
+        else f"--ignore {','.join(codes)} silences them"
+    )
+    lines += _wrapped(f"docs/warnings.md explains them; {silences}", width, "")
     return "\n".join(lines)
 
 
@@ -163,7 +174,7 @@ def count_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> str:
     return f"{said} (--strict)" if said and strict else said
 
 
-def _wrapped(line: str, width: int | None) -> list[str]:
+def _wrapped(line: str, width: int | None, hang: str = _INDENT) -> list[str]:
     if width is None:
         return [line]
     start = line[: len(line) - len(line.lstrip())]
@@ -171,7 +182,7 @@ def _wrapped(line: str, width: int | None) -> list[str]:
         line.lstrip(),
         max(width, 20),
         initial_indent=start,
-        subsequent_indent=_INDENT,
+        subsequent_indent=hang,
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -238,6 +249,9 @@ class _Words(dict[str, object]):
     def _others(self) -> str:
         more = self._number("more")
         return f" (and of {more} more)" if more else ""
+
+    def _placed(self) -> str:
+        return " is placed" if self._one.object.kind == "Pod" else ": its Pods are placed"
 
     def _whose(self) -> str:
         pods = self._texts("pods")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+from ..errors import printable
 from ..model.results import FlowResult, Report
 from .captures import ALL_FRAMES
 from .failures_text import failure_blocks
@@ -37,11 +38,12 @@ def render_text(
     width: int = 80,
     pods: Mapping[str, str] = _NO_PODS,
     directory: str = "",
+    called: bool = False,
 ) -> str:
     """Returns the whole report within ``width`` columns, ending in a newline.
 
     ``pods`` maps an address to ``namespace/name``; ``directory`` is where the evidence goes, with a slash
-    behind it ("": nowhere).
+    behind it ("": nowhere). ``called``: by a program, which has no command line.
     """
     screen, wide = Screen(width, color), form == "wide"
     result = _result(report, screen)
@@ -49,7 +51,7 @@ def render_text(
         _headline(report, screen),
         result,
         _cluster(report, Screen(None, color) if wide else screen, wide=wide),
-        render_warnings(report.warnings, width),
+        render_warnings(report.warnings, width, called=called),
         *_flows(report, form, screen, pods),
         _requirements(report, screen, every=wide),
         failure_blocks(report, screen, pods, directory),
@@ -75,6 +77,21 @@ def _headline(report: Report, screen: Screen) -> str:
     ]
     facts = [words(f"podwire {report.topology}", BOLD), words(", ".join(about))]
     return "\n".join(screen.pack(facts, hang="  "))
+
+
+def tell_cause(report: Report) -> str:
+    """Returns on one line why ``report`` is not as expected: how many flows, and the first of them by name;
+    else the first requirement that is not kept.
+    """
+    counts = report.summary
+    for verdict in ("fail", "unknown"):
+        if counts[verdict]:
+            first = next(result.flow.name for result in report.flows if result.verdict == verdict)
+            more = f" and {counts[verdict] - 1} more" if counts[verdict] > 1 else ""
+            total = _count(len(report.flows), "flow")
+            return printable(f"{counts[verdict]} {verdict.upper()} of {total}: {first}{more}")
+    broken = [one.text for one in report.requirements if one.verdict == "fail"]
+    return printable(": ".join([*_kept(report), *broken[:1]]))
 
 
 def _result(report: Report, screen: Screen) -> str:

@@ -10,7 +10,7 @@ from ..objects.warnings import Code, read_codes
 
 
 def known_codes(texts: Iterable[str]) -> frozenset[Code]:
-    """Returns the codes in ``texts``, with commas. Raises UsageError for a word that is none."""
+    """Returns the codes in ``texts``, with commas or blanks. Raises UsageError for a word that is none."""
     codes, unknown = read_codes(texts)
     if unknown:
         known = [code.value for code in Code]

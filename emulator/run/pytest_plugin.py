@@ -64,6 +64,7 @@ def podwire_cluster(pytestconfig: pytest.Config) -> Callable[..., RunningCluster
     """
 
     def bring_up(*targets: str | Path, **options: Any) -> RunningCluster:
+        __tracebackhide__ = True
         key = (tuple(map(str, targets)), tuple(sorted(options.items())))
         return _shared(pytestconfig, key, lambda: cluster(*targets, **options))
 
@@ -73,6 +74,7 @@ def podwire_cluster(pytestconfig: pytest.Config) -> Callable[..., RunningCluster
 def _shared(
     config: pytest.Config, key: object, make: Callable[[], AbstractContextManager[RunningCluster]]
 ) -> RunningCluster:
+    __tracebackhide__ = True
     clusters = config.stash[_CLUSTERS]
     if key not in clusters:
         clusters[key] = config.stash[_OPEN].enter_context(make())
@@ -135,6 +137,8 @@ class FlowCheckFile(pytest.File):
 
 class PodwireWarning(pytest.PytestWarning):
     """Reports a warning about the objects of a cluster (docs/warnings.md)."""
+
+    __module__ = "podwire"  # its public name, whatever package it is in
 
 
 class FlowsFailedError(Exception):

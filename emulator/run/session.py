@@ -33,7 +33,7 @@ from ..model.results import FlowResult, Report
 from ..objects.config import Inventory, ProxyMode
 from ..objects.warnings import ManifestWarning
 from ..report.describe import pod_names
-from ..report.run_text import render_text
+from ..report.run_text import render_text, tell_cause
 from ..report.tables import render_difference
 from ..schedule.schedule import plan_flows, plan_move, plan_once
 from .clock import Clock
@@ -50,11 +50,17 @@ _WIDTH = 100  # columns of what an error shows
 
 
 class CheckFailedError(AssertionError):
-    """Reports that some flow of a check was not as expected. ``report`` has all of them."""
+    """Reports that some flow of a check was not as expected. ``report`` has all of them.
+
+    The first line of its text is the cause: pytest's summary shows no other.
+    """
+
+    __module__ = "podwire"  # its public name, whatever package it is in
 
     def __init__(self, report: Report, pods: Mapping[str, str]) -> None:
         self.report = report
-        super().__init__("\n" + render_text(report, width=_WIDTH, pods=pods))
+        text = render_text(report, width=_WIDTH, pods=pods, called=True)
+        super().__init__(f"{tell_cause(report)}\n\n{text}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,7 @@ class RunningCluster:
         """Returns the report of the cluster's own flows: those of the FlowChecks among its targets, or those
         that its objects call for. They are sent when this is read first.
         """
+        __tracebackhide__ = True
         if self._report is None:
             found = self._ask(_Check())
             self._report, self._pods = found.report, found.pods
@@ -145,6 +152,7 @@ class RunningCluster:
         seconds, ``check`` as in subprocess.run, which also says what is raised. Raises UsageError where there
         is no such name.
         """
+        __tracebackhide__ = True
         choose(name, str(self.pid))
         return subprocess.run(
             [*_in_python("cli", "main"), "exec", "--cluster", str(self.pid), name, "--", *command],
@@ -163,6 +171,7 @@ class RunningCluster:
         ``checks`` are files, directories, or manifests as mappings. Raises CheckFailedError with the report
         if some flow is not as expected, InputError for what cannot be read, and for FlowChecks with steps.
         """
+        __tracebackhide__ = True
         targets = tuple(str(check) for check in checks if not isinstance(check, Mapping))
         manifests = [check for check in checks if isinstance(check, Mapping)]
         if not checks:
@@ -173,6 +182,7 @@ class RunningCluster:
         return found.report
 
     def _ask(self, check: _Check) -> _Checked:
+        __tracebackhide__ = True
         with suppress(BrokenPipeError):
             self._connection.send(check)
         return cast(_Checked, _hear(self._connection))
@@ -195,6 +205,7 @@ def cluster(
     written), ``ignore`` are codes of warnings to leave out. Raises PodwireError: InputError with every
     problem of the input, MissingCapabilityError where this machine lacks something.
     """
+    __tracebackhide__ = True
     job = _Job(
         targets=tuple(map(str, targets)) or (DEFAULT_TOPOLOGY,),
         seed=seed,
@@ -243,6 +254,7 @@ def _document(manifest: Mapping[str, Any]) -> str:
 
 def _hear(connection: Connection) -> object:
     """Returns what the child answers; raises what it raised."""
+    __tracebackhide__ = True
     try:
         answer = connection.recv()
     except (EOFError, ConnectionResetError):

@@ -227,6 +227,11 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
         "PW01 in metadata.annotations",
         [_object("Pod", "p", "spec: {containers: [{name: c}]}", annotations="{podwire.dev/ignore: pw001}")],
     ),
+    Code.FOREIGN_NODE_PORT: (
+        [_pod(), _service(f"type: NodePort, {WEB[:-2]}, nodePort: 8080}}]")],
+        "Service default/web has node port 8080, outside 30000-32767: an API server refuses it",
+        [_pod(), _service(f"type: NodePort, {WEB[:-2]}, nodePort: 30080}}]")],
+    ),
 }  # fmt: skip
 
 
@@ -300,14 +305,35 @@ def test_an_annotation_of_a_workload_or_its_template_silences_its_pods(inside: s
     assert Code.RUNS_NOWHERE not in {one.code for one in _found([silent])}
 
 
-def test_codes_are_read_with_commas_in_any_case() -> None:
+@pytest.mark.parametrize("code", [Code.POLICY, Code.POD_MAKER, Code.SCHEDULING, Code.UNCHECKED_STEP])
+def test_an_unknown_code_is_told_whatever_the_kind(code: Code) -> None:
+    words = f"{IGNORE_ANNOTATION}: 'PW999, {code.value}'"
+    silent = [
+        one.replace("metadata: {", f"metadata: {{annotations: {{{words}}}, ", 1) for one in PROVOKED[code][0]
+    ]
+    found = [one for one in _found(silent) if one.code is Code.UNKNOWN_CODE]
+    assert len(found) == len(silent)
+    assert all(one.file and one.line and "PW999 in metadata.annotations" in say_warning(one) for one in found)
+
+
+def test_an_unknown_code_in_a_template_is_told() -> None:
+    label = "template: {metadata: {labels: {app: web}"
+    text = _deployment("containers: [{name: c}]").replace(
+        label, f"{label}, annotations: {{{IGNORE_ANNOTATION}: PW999}}"
+    )
+    (one,) = [one for one in _found([text]) if one.code is Code.UNKNOWN_CODE]
+    assert "PW999 in spec.template.metadata.annotations" in say_warning(one)
+
+
+def test_codes_are_read_with_commas_or_blanks_in_any_case() -> None:
+    assert read_codes(["PW008 PW022"]) == ({Code.HOST_PORT, Code.PORT_TAKEN}, ())
     assert read_codes(["pw001, PW005", "PW001,"]) == ({Code.SELECTS_NO_POD, Code.POLICY}, ())
     assert known_codes(["PW001"]) == {Code.SELECTS_NO_POD}
     with pytest.raises(
         UsageError, match=r"--ignore: 'PW0001' is no code of a warning \(hint: did you mean PW001"
     ):
         known_codes(["PW002,PW0001"])
-    with pytest.raises(UsageError, match=r"hint: PW001 to PW031, see docs/warnings\.md"):
+    with pytest.raises(UsageError, match=r"hint: PW001 to PW032, see docs/warnings\.md"):
         known_codes(["services"])
 
 
@@ -387,6 +413,25 @@ def test_warnings_of_one_code_are_folded() -> None:
     assert (row.number, row.places[:2]) == (7, ("p.yaml:1", "p.yaml:2"))
     text = render_warnings(_policies(7), None)
     assert "       and 6 more of this kind: p.yaml:2, p.yaml:3, p.yaml:4, …" in text.splitlines()
+
+
+def test_the_line_below_has_no_indent_and_fits_who_reads_it() -> None:
+    warning = ManifestWarning(code=Code.POLICY, object=ObjectRef("NetworkPolicy", "default/p"))
+    assert render_warnings([warning], 40).splitlines()[-2:] == [
+        "docs/warnings.md explains them; --ignore",
+        "PW005 silences them",
+    ]
+    called = render_warnings([warning], None, called=True)
+    assert "--ignore" not in called
+    assert called.splitlines()[-1] == (
+        "docs/warnings.md explains them; ignore=('PW005',) of podwire.cluster(), or the annotation "
+        "podwire.dev/ignore, silences them"
+    )
+
+
+def test_a_pod_has_no_pods() -> None:
+    (one,) = warned(state_of(text=_pod(spec="schedulerName: volcano")), Code.SCHEDULING)
+    assert one.endswith("Pod default/web is placed without regard to schedulerName volcano")
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -7,6 +7,7 @@ import pytest
 from emulator.controllers.services import NODE_PORTS, static_band
 from emulator.net import Prefix
 from emulator.objects.kinds import Service
+from emulator.objects.warnings import Code
 from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
@@ -117,25 +118,31 @@ def test_who_gets_a_health_check_port(spec: str, has: bool) -> None:
     assert made.healthCheckNodePort != made.ports[0].nodePort
 
 
-def test_node_ports_of_another_range_are_taken_with_a_notice() -> None:
-    state = settled(
-        service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]"),
-        service(
-            "mail",
-            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: "
-            "[{port: 25, nodePort: 2525}]",
-        ),
+def test_node_ports_of_another_range_are_taken_with_a_warning() -> None:
+    page = service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]")
+    mail = service(
+        "mail",
+        "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 9000, ports: "
+        "[{port: 25, nodePort: 2525}]",
     )
+    state = settled(page, mail)
     assert [state.service[f"default/{name}"].spec.ports[0].nodePort for name in ("page", "mail")] == [
         80,
         2525,
     ]
-    assert [notice for notice in told(state) if "node-port range" in notice] == [
-        (
-            "node port 80 of Service default/page (and 2 more) is outside 30000-32767: accepted as from "
-            "a cluster with another node-port range"
-        )
-    ]
+    found = [one for one in state.warnings if one.code is Code.FOREIGN_NODE_PORT]
+    assert {(one.object.name, one.object.field) for one in found} == {
+        ("default/page", "spec.ports[0].nodePort"),
+        ("default/mail", "spec.ports[0].nodePort"),
+        ("default/mail", "spec.healthCheckNodePort"),
+    }
+
+
+def test_node_ports_that_an_api_server_accepted_are_no_warning() -> None:
+    page = service("page", "type: NodePort, ports: [{port: 80, nodePort: 80}]")
+    stored = page.replace("metadata: {", "metadata: {uid: '1', ", 1)
+    assert stored != page
+    assert not [one for one in settled(stored).warnings if one.code is Code.FOREIGN_NODE_PORT]
 
 
 def test_all_node_ports_can_be_had() -> None:

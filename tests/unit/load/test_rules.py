@@ -1322,6 +1322,27 @@ KINDS = [
         id="wrong group",
     ),
     pytest.param(
+        "{kind: Deployment, apiVersion: app/v1}",
+        "apiVersion",
+        "'app/v1' has no kind Deployment",
+        "did you mean apps/v1?",
+        id="misspelt group",
+    ),
+    pytest.param(
+        "{kind: Service, apiVersion: core/v1}",
+        "apiVersion",
+        "'core/v1' has no kind Service",
+        "did you mean v1?",
+        id="group that cannot be",
+    ),
+    pytest.param(
+        "{kind: EndpointSlice, apiVersion: discovery.k8.io/v1}",
+        "apiVersion",
+        "has no kind EndpointSlice",
+        "did you mean discovery.k8s.io/v1?",
+        id="misspelt group with a dot",
+    ),
+    pytest.param(
         "{kind: Cluster}",
         "apiVersion",
         "is required",

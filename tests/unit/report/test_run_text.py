@@ -18,7 +18,7 @@ from emulator.model.results import FlowResult, Observation, PortRow, StepRows
 from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
-from emulator.report.run_text import MOST_FLOWS, MOST_ROWS, ONE_SCREEN, evidence, render_text
+from emulator.report.run_text import MOST_FLOWS, MOST_ROWS, ONE_SCREEN, evidence, render_text, tell_cause
 from tests.unit.report.samples import (
     CHECKED,
     CLIENT,
@@ -338,3 +338,13 @@ def test_clients_of_one_workload_are_counted() -> None:
     assert "2 of 2 Pods of deployment/web" in render_text(TYPO, pods=PODS)
     assert "pod client" in text(flows=(FAILED, replace(FAILED, flow=replace(FAILED.flow, name="again"))))
     assert CLIENT not in render_text(replace(TYPO, flows=(refused_of(1),)), pods=PODS)
+
+
+# --- for programs -----------------------------------------------------------------------------------------
+
+
+def test_the_cause_is_one_line() -> None:
+    name = TYPO.flows[0].flow.name
+    assert tell_cause(TYPO) == f"{len(TYPO.flows)} FAIL of {len(TYPO.flows)} flows: {name} and 1 more"
+    one = replace(TYPO, flows=(*CHECKED.flows, TYPO.flows[0]))
+    assert tell_cause(one) == f"1 FAIL of {len(one.flows)} flows: {name}"
