@@ -12,6 +12,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .verdicts.modes import Comparison
 
 
+_MORE = "Options of a run: podwire run --help"
 _EPILOG = f"""\
 Targets: the name of a topology (podwire list), a .py or .yaml file, a directory
 of manifests, or - for standard input; several are one cluster. None means
@@ -53,7 +55,7 @@ Examples:
   podwire three-networks --keep           stay up; then, elsewhere:
                                           podwire exec client-a -- ip route
 
-Options of a run: podwire run --help
+{_MORE}
 """
 
 
@@ -172,7 +174,7 @@ def make_parsers() -> tuple[Parser, dict[str, Parser]]:
             description=textwrap.fill(
                 text[0].upper() + text[1:] + ".", 78
             ),  # the epilog is not to be wrapped
-            epilog=_EPILOG if name == "run" else None,
+            epilog=_EPILOG.partition(_MORE)[0] if name == "run" else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add(command)
@@ -186,13 +188,38 @@ def _parse(words: list[str]) -> argparse.Namespace:
         words = [*(word for word in words[1:2] if word in parsers), "--help"]
     # "podwire TARGET…" is "podwire run TARGET…": everything that is not a command belongs to run.
     if not words or (words[0] not in parsers and words[0] not in ("-h", "--help", "--version")):
+        _check_first(words, parsers)
         words = ["run", *words]
     args, rest = parser.parse_known_args(words)
     if rest and hasattr(args, "rest") and not any(word.startswith("-") for word in rest):
         args.rest, rest = [*args.rest, *rest], []  # argparse takes positional words at one place only
     if rest:
-        parsers[words[0]].error(f"unrecognized arguments: {' '.join(rest)}")
+        parsers[words[0]].error(f"unrecognized arguments: {' '.join(rest)}{_hint(words[0], rest, parsers)}")
     return args
+
+
+def _check_first(words: Sequence[str], parsers: Mapping[str, Parser]) -> None:
+    """Raises UsageError where the first of ``words`` is no target and misspells a command."""
+    word = words[0] if words else ""
+    close = get_close_matches(word, parsers, n=1, cutoff=0.65) if len(word) < 20 and word[:1] != "-" else []
+    if not close or Path(word).exists():
+        return
+    from .load.targets import topology_names
+
+    if word not in topology_names(TOPOLOGIES):
+        raise UsageError(
+            f"{word!r} is neither a command nor a topology, a file or a directory: did you mean podwire "
+            f"{close[0]}? (see podwire --help, podwire list)"
+        )
+
+
+def _hint(command: str, words: Sequence[str], parsers: Mapping[str, Parser]) -> str:
+    """Returns where the first option among ``words``, which ``command`` does not have, belongs."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("--")), "")
+    if (command, option) == ("diff", "--proxy-mode"):
+        return ": diff compares several modes, --modes iptables,nftables"
+    having = [name for name, parser in parsers.items() if option in parser._option_string_actions]
+    return f": {option} is an option of {', '.join(having)}" if having else ""
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -281,6 +308,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print kube-proxy's rules instead, each with the object and the field that caused it",
     )
+    _add_warnings(parser)
 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:
@@ -580,7 +608,7 @@ def _tell(
         )
         text = unread_by_runner(text)
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            text += annotate_warnings(comparison.warnings)
+            text += annotate_warnings(comparison.warnings, strict=comparison.strict)
     elif args.output == "markdown":
         text = render_markdown(comparison)
     else:
@@ -592,23 +620,28 @@ def _plan(args: argparse.Namespace) -> int:
     from .plan.shell import render_shell
     from .proxy.backends import backend_of
     from .report.prose_of_warnings import tell_warning
+    from .run.codes import known_codes
     from .schedule.planner import plan_script, plan_script_change
 
+    ignore = known_codes(args.ignore)
     scenario = _play(args)
     state = scenario.state
-    for notice in (*map(tell_warning, state.warnings), *state.notices):
+    found = dict.fromkeys(one for moment in scenario.moments for one in moment.state.warnings)
+    warnings = [one for one in found if one.code not in ignore]
+    code = Exit.FLOW_FAILED if args.strict and warnings else Exit.OK
+    for notice in (*map(tell_warning, warnings), *state.notices):
         complain(notice)
     if args.origins:
         from .report.origins import render_origins
 
         say(render_origins(state))
-        return Exit.OK
+        return code
     changes = [
         (step.name, plan_script_change(old.state, step.state)) for old, step in pairwise(scenario.moments)
     ]
     note = backend_of(state).layout
     say(render_shell(plan_script(state), title=f"The network of {state.name}", note=note, changes=changes))
-    return Exit.OK
+    return code
 
 
 def _graph(args: argparse.Namespace) -> int:

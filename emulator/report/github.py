@@ -18,7 +18,7 @@ from ..model.results import FlowResult, Report
 from ..objects.warnings import ManifestWarning
 from .markdown import escape
 from .prose_of_verdicts import say_verdict
-from .prose_of_warnings import fold_warnings, name_object, say_warning
+from .prose_of_warnings import count_warnings, fold_warnings, name_object, say_warning
 from .tables import render_difference
 
 MOST_ANNOTATIONS = 10
@@ -32,15 +32,17 @@ def annotate(report: Report) -> str:
     warnings, a line each.
     """
     wrong = islice(_wrong(report), MOST_ANNOTATIONS)
-    return "".join(_annotation(report, result) for result in wrong) + annotate_warnings(report.warnings)
+    errors = "".join(_annotation(report, result) for result in wrong)
+    return errors + annotate_warnings(report.warnings, strict=report.strict)
 
 
-def annotate_warnings(warnings: Sequence[ManifestWarning]) -> str:
-    """Returns a workflow command for each of the first of ``warnings``, a line each."""
+def annotate_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> str:
+    """Returns a workflow command for each of the first of ``warnings``, a line each: an error where they
+    count as failures (``strict``).
+    """
+    level = "error" if strict else "warning"
     return "".join(
-        _command(
-            "warning", Place(one.file, one.line), f"{one.code.value} {name_object(one)}", say_warning(one)
-        )
+        _command(level, Place(one.file, one.line), f"{one.code.value} {name_object(one)}", say_warning(one))
         for one in warnings[:MOST_ANNOTATIONS]
     )
 
@@ -51,7 +53,9 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
     ``pods`` maps an address to ``namespace/name``.
     """
     counts, broken = report.summary, [r for r in report.requirements if r.verdict == "fail"]
-    state = "all as expected" if report.ok else "warnings count" if report.kept else "not as expected"
+    state = "all as expected" if report.ok else "not as expected"
+    if report.kept and not report.ok:
+        state = f"failed: {count_warnings(report.warnings, strict=True)}"
     if report.empty and report.kept:
         state = "nothing to check"
     head = [

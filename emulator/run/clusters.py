@@ -219,5 +219,11 @@ def _nothing_to_enter(cluster: str, running: Sequence[Running]) -> str:
 
 
 def _listed(running: Sequence[Running], most: int = 5) -> str:
+    """Returns the clusters, with their start times where names are equal, which do not tell them apart."""
     more = f" and {len(running) - most} more" if len(running) > most else ""
-    return ", ".join(map(str, running[:most])) + more
+    alike = len({one.topology for one in running}) < len(running)
+    shown = (
+        f"{one.pid} ({one.topology or '?'}, started {one.started or '?'})" if alike else str(one)
+        for one in running[:most]
+    )
+    return ", ".join(shown) + more

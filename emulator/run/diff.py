@@ -143,6 +143,9 @@ def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
     Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot
     run on this machine.
     """
+    if "" in modes:
+        lacks = "has a comma too many" if any(modes) else "names no mode"
+        raise UsageError(f"--modes {lacks}; supported: {', '.join(MODES)}")
     unknown = [mode for mode in modes if mode not in MODES]
     if unknown:
         raise UsageError(

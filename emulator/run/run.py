@@ -8,6 +8,7 @@ the others together, in order: ``schedule`` (what is done when), ``live`` (the c
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ from ..schedule.schedule import (
 from ..traffic.send import Prober
 from .announcement import announcement, machines
 from .clock import Clock
+from .clusters import find_running
 from .examine import RunResults, examine
 from .live import Live
 from .machine import require
@@ -102,9 +104,13 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
         html=options.html,
         quiet=options.quiet,
     )
-    return sandbox.run(
-        lambda channel: run_inside(channel, run, delivery, lambda report: _conclude(run, delivery, report))
-    )
+    others = options.keep and any(one.stays for one in find_running())  # seen from out here alone
+    which = f" --cluster {os.getpid()}" if others else ""
+
+    def conclude(report: Report) -> Exit:
+        return _conclude(run, delivery, report, which)
+
+    return sandbox.run(lambda channel: run_inside(channel, run, delivery, conclude))
 
 
 def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options) -> Report:
@@ -293,10 +299,10 @@ def _counted(items: Iterable[T], step: Step) -> Iterator[T]:
         step(1)
 
 
-def _conclude(run: Run, delivery: Delivery, report: Report) -> Exit:
+def _conclude(run: Run, delivery: Delivery, report: Report, which: str) -> Exit:
     _timed(run, report)
     if run.options.keep:
-        _stay_up(run.schedule.moments[-1].state)
+        _stay_up(run.schedule.moments[-1].state, which)
     if delivery.failed:
         return Exit.BAD_INPUT
     return Exit.OK if report.ok else Exit.FLOW_FAILED
@@ -331,16 +337,22 @@ def _size(schedule: Schedule) -> Size:
     )
 
 
-def _stay_up(state: ClusterState) -> None:
-    """Waits for Ctrl-C."""
+def invite(state: ClusterState, which: str) -> str:
+    """Returns how to look around in a cluster that stays up. ``which``: the option that names it, where
+    others stay up too.
+    """
     example = next((pod.key for pod in state.pods if not pod.spec.hostNetwork), state.nodes[0].name)
-    print(
+    return (
         f"{state.name} stays up until Ctrl-C. From another terminal:\n"
-        f"  podwire shell {example}\n"
-        f"  podwire exec {state.nodes[-1].name} -- ip route\n"
-        "  podwire ps",
-        file=sys.stderr,
+        f"  podwire shell{which} {example}\n"
+        f"  podwire exec{which} {state.nodes[-1].name} -- ip route\n"
+        "  podwire ps"
     )
+
+
+def _stay_up(state: ClusterState, which: str) -> None:
+    """Waits for Ctrl-C."""
+    print(invite(state, which), file=sys.stderr)
     # blocked and waited for: no signal can come between
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.sigwait({signal.SIGINT})

@@ -213,7 +213,6 @@ def cluster(
         run=run,
         options=Options(
             captures=None if captures is None else Path(captures),
-            keep=True,
             iptables=iptables,
             ignore=known_codes(ignore),
         ),

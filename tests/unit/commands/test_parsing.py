@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emulator import __version__
@@ -41,9 +43,35 @@ def test_help_is_a_command_too(words: list[str], said: str, capsys: pytest.Captu
         (["nosuch.yaml"], "nosuch.yaml: no such file or directory"),
         (["--color", "red"], "invalid choice: 'red'"),
         (["ps", "--cluster", "no-such"], "no cluster is running as 'no-such'"),
+        (["dif", "good"], "'dif' is neither a command nor a topology, a file or a directory: did you mean"),
+        (["--run", "nosuch.yaml"], "nosuch.yaml: no such file or directory"),
+        (["diff", "--proxy-mode", "ipvs"], "diff compares several modes, --modes iptables,nftables"),
+        (["graph", "--strict"], "unrecognized arguments: --strict: --strict is an option of run, plan, diff"),
+        (["diff", "--modes="], "--modes names no mode; supported: iptables"),
+        (["diff", "--modes", "iptables,"], "--modes has a comma too many; supported: iptables"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_named(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_help_of_run_does_not_name_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert "Examples:" in text
+    assert "podwire run --help" not in text
+
+
+def test_plan_counts_warnings_as_run_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, "
+        "ports: [{port: 80}]}}"
+    )
+    assert (main(["plan", str(file)]), main(["plan", "--strict", str(file)])) == (0, 1)
+    assert "PW001" in capsys.readouterr().err
+    assert main(["plan", "--strict", "--ignore", "PW001", str(file)]) == 0
+    assert "PW001" not in capsys.readouterr().err

@@ -81,7 +81,12 @@ def test_warnings_are_annotated_and_counted() -> None:
     assert text.count("- warning PW005: ") == 1
     assert "and 11 more of this kind" in text
     assert "all as expected" in text
-    assert "all as expected" not in summarize(replace(warned, strict=True), {})
+
+
+def test_warnings_are_errors_where_they_count() -> None:
+    strict = replace(REPORT, flows=(PASSED,), warnings=(warning(), warning(2)), strict=True)
+    assert [line.split(" ")[0] for line in annotate(strict).splitlines()] == ["::error", "::error"]
+    assert summarize(strict, {}).splitlines()[0].endswith(": failed: 2 warnings (--strict)")
 
 
 def test_nothing_to_check_is_not_as_expected() -> None:

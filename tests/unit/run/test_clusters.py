@@ -23,6 +23,7 @@ from emulator.run.clusters import (
     read_announcement,
 )
 
+SINCE = "started 2026-01-01T00:00:00+00:00"
 OURS = {
     "init": 4242,
     "release": __version__,
@@ -199,18 +200,25 @@ def test_the_cluster_that_stays_up_is_entered(
         (
             [ENDING, ENDING],
             "",
-            "no cluster stays up, and 1 (hairpin), 2 (hairpin) end by themselves: "
+            f"no cluster stays up, and 1 (hairpin, {SINCE}), 2 (hairpin, {SINCE}) end by themselves: "
             "start one with --keep, or say --cluster PID",
         ),
         (
             [OURS, ENDING, OURS],
             "",
-            "several clusters are running: 1 (shop), 3 (shop): say which with --cluster PID",
+            f"several clusters are running: 1 (shop, {SINCE}), 3 (shop, {SINCE}): say which with "
+            "--cluster PID",
+        ),
+        (
+            [OURS, ENDING, OURS | {"topology": "mesh"}],
+            "",
+            "several clusters are running: 1 (shop), 3 (mesh): say which with --cluster PID",
         ),
         (
             [ENDING, ENDING],
             "hairpin",
-            "several clusters are running: 1 (hairpin), 2 (hairpin): say which with --cluster PID",
+            f"several clusters are running: 1 (hairpin, {SINCE}), 2 (hairpin, {SINCE}): say which with "
+            "--cluster PID",
         ),
     ],
 )
