@@ -16,6 +16,7 @@ import pytest
 from emulator.errors import KernelError
 from emulator.kernel import netlink
 from emulator.kernel.apply import Applied, apply
+from emulator.kernel.netns import RUN_NETNS
 from emulator.net import Address, Prefix
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.plan.shell import render_shell
@@ -38,8 +39,9 @@ spec: {nodeName: worker-2, containers: [{name: c}]}
 
 
 def read(netns: str, *command: str) -> str:
+    """Returns what ``command`` prints in ``netns``. (`ip netns exec` mounts a sysfs, and waits for RCU.)"""
     return subprocess.run(
-        ["ip", "netns", "exec", netns, *command], capture_output=True, text=True, check=True
+        ["nsenter", f"--net={RUN_NETNS}/{netns}", "--", *command], capture_output=True, text=True, check=True
     ).stdout
 
 
