@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.sandboxed import ROOT, podwire
+from tests.forked import forked
+from tests.sandboxed import ROOT
 
 CASES = ROOT / "tests" / "cases"
 _SUFFIX = ".want.yaml"
@@ -75,7 +76,7 @@ def test_case(source: Path, run: Run, tmp_path: Path) -> None:
         "diff": ["--captures", "none"],
         "run": ["--captures", "none", "--json", str(report)],
     }[run.command]
-    done = podwire(run.command, str(source), *options, *run.args, timeout=300)
+    done = forked(run.command, str(source), *options, *run.args, timeout=300)
     said = f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     assert done.returncode == run.exit, said
     assert "Traceback" not in done.stderr, said

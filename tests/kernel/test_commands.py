@@ -278,7 +278,8 @@ def test_what_a_command_prints_is_bounded(tmp_path: Path) -> None:
         "--run",
         "--captures",
         str(tmp_path),
-        stdin=pod(["/bin/sh", "-c", "head -c 70000000 /dev/zero; sleep 1000"], ports=[]),
+        # it serves, for which the run waits, once all is printed
+        stdin=pod(["/bin/sh", "-c", "head -c 70000000 /dev/zero; exec python3 -m http.server 80"]),
     )
     assert done.returncode == 0, done.stdout
     (log,) = tmp_path.glob("*/logs/*")
