@@ -305,7 +305,7 @@ def test_what_this_kernel_lacks_is_compared_in_a_guest(tmp_path: Path) -> None:
         ),
         (["--modes", "nftables"], 2, "two modes or more"),
         (["--modes", "nftables,nftables"], 2, "two modes or more"),
-        (["--modes", ""], 2, "not supported"),
+        (["--modes", ""], 2, "--modes names no mode; supported: iptables"),
         (["--proxy-mode", "nftables"], 2, "unrecognized arguments"),
         (["--captures", ""], 2, "names no directory"),
     ],

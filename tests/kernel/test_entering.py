@@ -129,7 +129,7 @@ def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
         (["sh", "-c", "exit 7"], 7),
         (["sh", "-c", "kill -9 $$"], 137),
         (["no-such"], 127),
-        (["/etc/passwd"], 127),
+        (["/etc/passwd"], 126),
     ],
 )
 def test_the_exit_code_is_the_command_s(cluster: int, command: list[str], code: int) -> None:
