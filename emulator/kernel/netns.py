@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -135,38 +134,17 @@ class Entered:
 
 
 def start(
-    namespaces: Namespaces,
-    netns: str,
-    command: Sequence[str],
-    *,
-    env: Mapping[str, str] | None = None,
-    given: str | None = None,
+    namespaces: Namespaces, netns: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Starts ``command`` inside ``netns`` with pipes for all three streams. Raises KernelError when there is
     no such program.
-
-    ``given``: the whole of its standard input, which it reads at once, whoever is waited for meanwhile;
-    None: :func:`finish` feeds it.
     """
-    with ExitStack() as stack:
-        stdin = subprocess.PIPE
-        if given is not None:
-            file = stack.enter_context(open(os.memfd_create("stdin", os.MFD_CLOEXEC), "w+b"))
-            file.write(given.encode(errors="replace"))
-            file.seek(0)
-            stdin = file.fileno()
-        return _start(namespaces, netns, command, env, stdin)
-
-
-def _start(
-    namespaces: Namespaces, netns: str, command: Sequence[str], env: Mapping[str, str] | None, stdin: int
-) -> subprocess.Popen[str]:
     try:
         return namespaces.call_in(
             netns,
             lambda: subprocess.Popen(
                 command,
-                stdin=stdin,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -181,8 +159,8 @@ def _start(
 
 
 def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout: float = 60) -> str:
-    """Feeds ``stdin`` (unless it was given), waits at most ``timeout`` seconds, returns standard output.
-    Raises KernelError with all details.
+    """Feeds ``stdin``, waits at most ``timeout`` seconds, returns standard output. Raises KernelError with
+    all details.
     """
     command = (
         [str(word) for word in process.args]
@@ -190,7 +168,7 @@ def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout:
         else [str(process.args)]
     )
     try:
-        out, err = process.communicate(stdin if process.stdin else None, timeout=timeout)
+        out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -64,9 +64,7 @@ class RuleLoader:
             if op.tool == "nft" and len(text) <= SMALL_TEXT and self._nft_in(op.netns):
                 small.append((op, text))
             else:
-                # its input at once: it need not wait until another one, before it, has ended
-                process = start(self._namespaces, op.netns, self._command(op), given=text)
-                running.append((process, op, text))
+                running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
             with self._piecewise(op):
                 self._load_here(op, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -212,15 +211,3 @@ def test_among_many_rules_and_again_after_a_refusal() -> None:
         assert nf_tables.take_away([taking(many[index])])
     left = [f"-A PORTALS {rule.text}" for i, rule in enumerate(many) if i not in (0, 500, 999)]
     assert [rule for rule in saved(applied) if "svc-" in rule] == left
-
-
-@in_sandbox
-def test_a_tool_reads_what_it_is_given_before_anybody_waits_for_it() -> None:
-    """Else the tools of several nodes would load one after the other."""
-    namespaces = apply(Plan(name="n", operations=(AddNetns(netns="a", why="w"),))).namespaces
-    process = start(namespaces, "a", ["cat"], given="*nat\n" * 9)
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert process.returncode == 0
-    assert finish(process, "a", "unused") == "*nat\n" * 9
