@@ -1,5 +1,5 @@
-"""Runs the command line in a fork of the tests' process, which has imported podwire already: half of the
-processor's time of a small run is imports (in a guest, two thirds).
+"""Runs the command line in a fork of the tests' process, which has imported podwire already: imports are some
+0.45 s of the processor's time of each run.
 """
 
 from __future__ import annotations
