@@ -1,3 +1,1 @@
-"""Holds the commands beside a run: their arguments and their effects, each importing what it needs when it is
-called.
-"""
+"""Holds the commands: their arguments and their effects, each importing what it needs when it is called."""

@@ -1,0 +1,71 @@
+"""Runs ``run``: the network is built, every flow sent, and the verdicts printed."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import (
+    add_captures,
+    add_cluster,
+    add_commands,
+    add_derive,
+    add_files,
+    add_looks,
+    add_tools,
+    add_warnings,
+)
+from .targets import play_targets, source_of_targets
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    add_cluster(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "journeys", "json", "yaml"),
+        default="table",
+        help="what to print (default: table; wide: every flow; journeys: every hop of every flow)",
+    )
+    add_files(parser)
+    add_captures(parser, "a directory per topology")
+    parser.add_argument(
+        "--all-pairs",
+        action="store_true",
+        help="TCP from every Pod to every Pod and Service instead of the flows that the objects call for",
+    )
+    add_derive(parser)
+    parser.add_argument("--keep", action="store_true", help="stay up after the verdicts, until Ctrl-C")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing where everything is as expected"
+    )
+    add_looks(parser)
+    add_warnings(parser)
+    add_commands(parser)
+    add_tools(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the cluster of the targets, and prints the verdicts."""
+    from ..run.codes import known_codes
+    from ..run.run import Options, run_cluster
+
+    ignore = known_codes(args.ignore)
+    scenario = play_targets(args, run=args.run)
+    return run_cluster(
+        scenario,
+        Options(
+            output=args.output,
+            json=args.json,
+            junit=args.junit,
+            html=args.html,
+            captures=args.captures,
+            source=source_of_targets(args, scenario),
+            all_pairs=args.all_pairs,
+            keep=args.keep,
+            quiet=args.quiet,
+            iptables=args.iptables or "",
+            verbose=args.verbose,
+            strict=args.strict,
+            ignore=ignore,
+        ),
+    )
