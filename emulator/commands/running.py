@@ -83,12 +83,23 @@ def _add_terminal(parser: argparse.ArgumentParser, default: object = False) -> N
     )
 
 
+def _add_container(parser: argparse.ArgumentParser, default: str = "") -> None:
+    parser.add_argument(
+        "-c",
+        "--container",
+        default=default,
+        metavar="CONTAINER",
+        help="a container of the Pod, as kubectl has it: all of them share the Pod's network namespace",
+    )
+
+
 def add_exec(parser: argparse.ArgumentParser) -> None:
     _add_name(parser)
     parser.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- COMMAND …", help="the command and its arguments"
     )
     _add_place(parser)
+    _add_container(parser)
     _add_terminal(parser)
 
 
@@ -108,6 +119,7 @@ def _cut(words: list[str]) -> tuple[list[str], list[str]]:
 def _exec_options() -> Parser:
     parser = Parser(prog="podwire exec", usage=argparse.SUPPRESS, add_help=False)
     _add_place(parser, default=argparse.SUPPRESS)
+    _add_container(parser, default=argparse.SUPPRESS)
     _add_terminal(parser, default=argparse.SUPPRESS)
     return parser
 
@@ -119,7 +131,7 @@ def exec_(args: argparse.Namespace) -> int:
         args = _exec_options().parse_args(options, args)
     if not command:
         raise UsageError("exec needs a command: podwire exec NAME -- COMMAND …")
-    return _enter(args, command)
+    return _enter(args, command, args.container)
 
 
 def shell(args: argparse.Namespace) -> int:
@@ -127,14 +139,16 @@ def shell(args: argparse.Namespace) -> int:
     return _enter(args, [])
 
 
-def _enter(args: argparse.Namespace, command: list[str]) -> int:
-    """Runs ``command``, or the user's shell if it is empty, in the place that is named."""
+def _enter(args: argparse.Namespace, command: list[str], container: str = "") -> int:
+    """Runs ``command``, or the user's shell if it is empty, in the place that is named; a Pod must have
+    ``container``, if one is named.
+    """
     from ..run.clusters import choose
     from ..run.entering import Setting, execute
     from ..run.shells import host_name, prompt, start_shell
 
     with _nothing_typed_ahead():
-        running, netns = choose(args.name, args.cluster, args.namespace)
+        running, netns = choose(args.name, args.cluster, args.namespace, container)
         host = host_name(netns)
         if command:
             return execute(running.init, netns, command, Setting(host, terminal=args.tty))

@@ -44,6 +44,10 @@ def _member(pod: Pod) -> dict[str, object]:
         "addresses": [str(ip.ip) for ip in pod.status.podIPs],
         "controller": controller(pod),
         "ready": pod.ready,
+        "containers": [
+            *(one.name for one in pod.spec.containers),
+            *(one.name for one in pod.spec.initContainers if one.restartPolicy == "Always"),
+        ],
     }
 
 

@@ -21,7 +21,7 @@ from .. import __version__
 from ..errors import UsageError, printable
 from ..kernel.sandbox import ADDRESS_PREFIX
 from ..net import Address
-from .naming import Member, resolve
+from .naming import Member, check_container, resolve
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -103,13 +103,14 @@ def _members(values: object) -> Iterator[Member]:
     """Yields the Pods that are announced well."""
     for value in values if isinstance(values, list) else ():
         if isinstance(value, dict) and isinstance(value.get("name"), str):
-            addresses = value.get("addresses")
+            addresses, containers = value.get("addresses"), value.get("containers")
             yield Member(
                 name=_text(value["name"]),
                 node=_text(value.get("node")),
                 addresses=tuple(map(_text, addresses)) if isinstance(addresses, list) else (),
                 controller=_text(value.get("controller")),
                 ready=value.get("ready") is not False,
+                containers=tuple(map(_text, containers)) if isinstance(containers, list) else (),
             )
 
 
@@ -173,14 +174,19 @@ def _ask(address: str) -> dict[str, Any] | None:
     return info if isinstance(info, dict) else None
 
 
-def choose(name: str, cluster: str, namespace: str = "") -> tuple[Running, str]:
+def choose(name: str, cluster: str, namespace: str = "", container: str = "") -> tuple[Running, str]:
     """Returns the running cluster to enter, and the network namespace of ``name`` there: a Pod, node or
-    client, or ``deploy/web`` as kubectl has it. ``namespace`` is that of the Pod (``-n``).
+    client, or ``deploy/web`` as kubectl has it. ``namespace`` is that of the Pod (``-n``), ``container`` one
+    that it must have (``-c``).
 
     Raises UsageError with the running clusters, or with the names that come near.
     """
     chosen = choose_cluster(cluster)
-    return chosen, chosen.names[resolve(name, chosen.names, chosen.members, chosen.topology, namespace)]
+    netns = chosen.names[resolve(name, chosen.names, chosen.members, chosen.topology, namespace)]
+    if container:
+        member = next((one for one in chosen.members if chosen.names.get(one.name) == netns), None)
+        check_container(container, name, member)
+    return chosen, netns
 
 
 def choose_cluster(cluster: str) -> Running:

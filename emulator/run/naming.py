@@ -24,7 +24,7 @@ _MOST = 12  # names in a message
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """Describes a Pod of a running cluster. ``name`` is ``namespace/name``; ``controller`` is the workload
-    that made it, as ``kind/name`` ("": none).
+    that made it, as ``kind/name`` ("": none). ``containers`` are the names of those that run ((): not known).
     """
 
     name: str
@@ -32,6 +32,7 @@ class Member:
     addresses: tuple[str, ...] = ()
     controller: str = ""
     ready: bool = True
+    containers: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -69,6 +70,18 @@ def resolve(
             f"({short}/{name} takes the first)"
         )
     raise UsageError(_nobody(name, names, topology, namespace))
+
+
+def check_container(container: str, name: str, member: Member | None) -> None:
+    """Raises UsageError, with kubectl's words, where ``name`` has no ``container``. ``member``: the Pod that
+    ``name`` means; None: it is no Pod.
+    """
+    if member is None:
+        raise UsageError(f"{name} is no Pod and has no containers: leave out -c {container}")
+    if member.containers and container not in member.containers:
+        raise UsageError(
+            f"container {container} not found in pod {member.name} out of: {', '.join(member.containers)}"
+        )
 
 
 def _own(name: str, names: Mapping[str, str], namespace: str) -> str:

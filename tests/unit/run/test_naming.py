@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.errors import UsageError
-from emulator.run.naming import Member, resolve
+from emulator.run.naming import Member, check_container, resolve
 
 MEMBERS = (
     Member(name="default/web-d98-abc", controller="Deployment/web", ready=False),
@@ -67,3 +67,15 @@ def test_a_name_that_is_not_clear_is_asked_for(name: str, namespace: str, said: 
     with pytest.raises(UsageError) as raised:
         found(name, namespace)
     assert said in str(raised.value)
+
+
+def test_a_container_is_one_of_the_pod() -> None:
+    pod = Member(name="default/web-1", containers=("nginx", "proxy"))
+    check_container("proxy", "deploy/web", pod)
+    check_container("any", "web-1", Member(name="default/web-1"))  # another release does not announce them
+    with pytest.raises(
+        UsageError, match="container ngin not found in pod default/web-1 out of: nginx, proxy"
+    ):
+        check_container("ngin", "deploy/web", pod)
+    with pytest.raises(UsageError, match="worker-1 is no Pod and has no containers: leave out -c nginx"):
+        check_container("nginx", "worker-1", None)
