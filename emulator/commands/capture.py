@@ -6,6 +6,7 @@ import argparse
 import os
 
 from ..errors import UsageError
+from .parser import file_name
 from .running import add_cluster_choice
 
 
@@ -22,6 +23,7 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
         "-w",
         "--write",
         metavar="FILE",
+        type=file_name,
         help="write pcapng to a file, or - for standard output (default: print a line for each frame)",
     )
     parser.add_argument(
@@ -39,6 +41,7 @@ def _count(text: str) -> int:
 
 def capture(args: argparse.Namespace) -> int:
     """Captures frames of a running cluster."""
+    from ..report.files import open_file
     from ..run import capturing
     from ..run.clusters import choose_cluster
 
@@ -49,17 +52,8 @@ def capture(args: argparse.Namespace) -> int:
     if not places:
         raise UsageError("capture needs a place: podwire capture worker-1/eth0")
     program = capturing.compile_filter(" ".join(args.rest)) if args.rest else None
-    if args.write == "-" and os.isatty(1):
+    if str(args.write) == "-" and os.isatty(1):
         raise UsageError("pcapng is no text for a terminal: | wireshark -k -i -, or -w FILE")
-    out = 1 if args.write in (None, "-") else _open(args.write)
+    # opened before namespaces are entered, where it would be another file
+    out = 1 if args.write is None or str(args.write) == "-" else open_file(args.write)
     return capturing.capture(running, places, program, out, text=args.write is None, most=args.count)
-
-
-def _open(path: str) -> int:
-    """Returns a descriptor of the file, emptied; opened before namespaces are entered, where it would be
-    another one.
-    """
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None

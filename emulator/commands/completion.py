@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Exit
@@ -39,7 +40,19 @@ def completion(args: argparse.Namespace) -> int:
 
 
 def complete(parser: argparse.ArgumentParser, parsers: Mapping[str, argparse.ArgumentParser]) -> NoReturn:
-    """Writes what may follow to the shell, and ends the process. ``parsers`` are those of the commands."""
+    """Writes what may follow to the shell, and ends the process. ``parsers`` are those of the commands.
+
+    An environment that no shell makes has no completions: whatever is printed here lands in the line that
+    the user types.
+    """
+    try:
+        with suppress(Exception):
+            _complete(parser, parsers)
+    finally:
+        os._exit(1)
+
+
+def _complete(parser: argparse.ArgumentParser, parsers: Mapping[str, argparse.ArgumentParser]) -> None:
     from argcomplete.finders import CompletionFinder
     from argcomplete.lexers import split_line
 
@@ -47,14 +60,13 @@ def complete(parser: argparse.ArgumentParser, parsers: Mapping[str, argparse.Arg
         for action in one._actions:
             if action.dest in _COMPLETERS:
                 action.completer = _COMPLETERS[action.dest]  # type: ignore[attr-defined]
-    line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT") or 0)]
+    line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
     before = split_line(line)[3][1:]  # whole words, without the program's name
     if not before:
         targets = next(action for action in parsers["run"]._actions if action.dest == "targets")
         targets.completer = _with_commands(parsers)  # type: ignore[attr-defined]
     chosen = parser if before and before[0] in parsers else parsers["run"]
-    CompletionFinder()(chosen, always_complete_options="long")
-    os._exit(1)  # not reached: the line before ends the process
+    CompletionFinder()(chosen, always_complete_options="long")  # ends the process
 
 
 def _with_commands(parsers: Collection[str]) -> Any:
@@ -82,6 +94,12 @@ def _directories(prefix: str, **how: Any) -> list[str]:
     return list(DirectoriesCompleter()(prefix, **how))
 
 
+def _documents(prefix: str, **_: Any) -> list[str]:
+    from .doc import documents
+
+    return [name for name in documents() if name.startswith(prefix)]
+
+
 def _running(parsed_args: argparse.Namespace) -> list[Running]:
     from ..run.clusters import find_running
 
@@ -104,6 +122,12 @@ def _each_name(parsed_args: argparse.Namespace) -> Iterator[str]:
                 yield f"deploy/{member.controller.partition('/')[2]}"
 
 
+def _containers(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Returns the names of containers that begin with ``prefix``, of every running Pod."""
+    found = (name for one in _running(parsed_args) for member in one.members for name in member.containers)
+    return list(dict.fromkeys(name for name in found if name.startswith(prefix)))
+
+
 def _clusters(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     parsed_args.cluster = ""
     names = [name for one in _running(parsed_args) for name in (one.topology, str(one.pid))]
@@ -111,6 +135,8 @@ def _clusters(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[st
 
 
 _COMPLETERS: Mapping[str, Any] = {
+    "document": _documents,
+    "container": _containers,
     "targets": _targets,
     "filename": _targets,
     "kustomize": _directories,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from ..errors import UsageError
@@ -23,6 +25,13 @@ class Parser(argparse.ArgumentParser):
         say(message)
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Folds the text of options between words alone: a name or an option with hyphens is one word."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
+
+
 class Command(NamedTuple):
     """Describes one command: its line in ``--help``, the function that adds its arguments, and the one that
     runs it and returns the exit code.
@@ -35,3 +44,10 @@ class Command(NamedTuple):
 
 def add_nothing(_: argparse.ArgumentParser) -> None:
     """Adds no argument."""
+
+
+def file_name(text: str) -> Path:
+    """Returns the file that an option names."""
+    if not text:
+        raise argparse.ArgumentTypeError("names no file")
+    return Path(text)

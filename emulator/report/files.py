@@ -181,11 +181,36 @@ def write_file(path: Path, content: bytes) -> None:
                 _write(file, content)
             return
         if _is_stream(path):
-            path.write_bytes(content)
+            with os.fdopen(_open_stream(path), "wb", buffering=0) as file:
+                _write(file, content)
             return
         with _descriptor(os.open(path.parent, _DIRECTORY)) as fd:
             _remove_abandoned(fd)
             _replace(fd, path.name, content)
+
+
+def open_file(path: Path) -> int:
+    """Returns a descriptor of a file that the user named, for what is written piece by piece: a new and empty
+    one in place of the old, or of a link; a pipe or a device itself.
+
+    Raises :class:`UsageError` if that fails.
+    """
+    with _reported(path):
+        own = _own_descriptor(path)
+        if own is not None:
+            return os.dup(own)
+        if _is_stream(path):
+            return _open_stream(path)
+        with _descriptor(os.open(path.parent, _DIRECTORY)) as directory:
+            name, fd = _open_named(directory)
+            try:
+                _give_to_user(fd)
+                os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.close(fd)
+                os.unlink(name, dir_fd=directory)
+                raise
+            return fd
 
 
 def append_text(path: Path, text: str) -> None:
@@ -416,6 +441,15 @@ def _own_descriptor(path: Path) -> int | None:
         return _STANDARD[str(path)]
     match = _DESCRIPTOR.fullmatch(str(path))
     return int(match[1]) if match else None
+
+
+def _open_stream(path: Path) -> int:
+    """Returns a descriptor of a pipe or a device; a file that has taken its name meanwhile is not written."""
+    fd = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    return fd
 
 
 def _is_stream(path: Path) -> bool:

@@ -66,12 +66,43 @@ def test_a_word_is_completed(line: str, there: set[str], not_there: set[str], tm
 
 
 def test_names_in_running_clusters_are_completed(tmp_path: Path) -> None:
-    members = [{"name": "default/web-1", "controller": "Deployment/web"}]
+    members = [{"name": "default/web-1", "controller": "Deployment/web", "containers": ["nginx"]}]
     with announced(json.dumps(OURS | {"members": members}).encode()) as pid:
         assert {"worker-1"} <= completed("podwire exec wor", tmp_path)
         assert {"deploy/web"} <= completed("podwire shell dep", tmp_path)
         assert {"default/web"} <= completed(f"podwire capture --cluster {pid} def", tmp_path)
+        assert {"nginx"} <= completed("podwire exec -c ng", tmp_path)
         assert {str(pid)} <= completed("podwire ps --cluster ", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"COMP_POINT": "x"},
+        {"COMP_POINT": ""},
+        {"COMP_POINT": None},
+        {"COMP_LINE": None},
+        {"_ARGCOMPLETE": "x"},
+        {"_ARGCOMPLETE_STDOUT_FILENAME": "/nowhere/at/all"},
+        {"_ARGCOMPLETE_IFS": ""},
+    ],
+    ids=str,
+)
+def test_an_environment_that_no_shell_makes_has_no_completions(
+    odd: dict[str, str | None], tmp_path: Path
+) -> None:
+    asked = os.environ | {"_ARGCOMPLETE": "1", "COMP_LINE": "podwire di", "COMP_POINT": "10"} | odd
+    environment = {name: value for name, value in asked.items() if value is not None}
+    done = subprocess.run(
+        ["bash", "-c", 'exec 8>/dev/null 9>/dev/null; exec "$@"', "bash", *PODWIRE],
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -21,6 +21,7 @@ from emulator.report.files import (
     check_writable,
     check_writable_file,
     claim_directory,
+    open_file,
     sudo_caller,
     write_evidence,
     write_file,
@@ -378,6 +379,42 @@ def test_a_device_is_written_not_replaced() -> None:
     check_writable_file(Path("/dev/null"))
     write_file(Path("/dev/null"), b"x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_file_that_is_written_piece_by_piece_replaces_a_link(tmp_path: Path) -> None:
+    """As root, it would empty another user's file behind the link."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "live.pcapng").symlink_to("precious")
+    fd = open_file(tmp_path / "live.pcapng")
+    os.write(fd, b"first ")
+    assert (tmp_path / "live.pcapng").read_bytes() == b"first "
+    os.write(fd, b"second")
+    os.close(fd)
+    assert (tmp_path / "live.pcapng").read_bytes() == b"first second"
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert tree(tmp_path) == {"live.pcapng", "precious"}
+
+
+def test_a_pipe_or_a_descriptor_is_written_itself(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    for fd in (
+        open_file(tmp_path / "pipe"),
+        open_file(Path(f"/dev/fd/{os.dup(1)}")),
+        open_file(Path("/dev/null")),
+    ):
+        assert fd > 2
+        os.close(fd)
+    with open(tmp_path / "pipe", "wb", buffering=0), os.fdopen(reader, "rb") as there:
+        write_file(tmp_path / "pipe", b"report")
+        assert there.read(6) == b"report"
+
+
+@pytest.mark.parametrize("path", ["", "missing/live.pcapng"], ids=["a directory", "in no directory"])
+def test_a_file_to_write_piece_by_piece_that_cannot_be(tmp_path: Path, path: str) -> None:
+    with pytest.raises(UsageError, match="cannot write"):
+        open_file(tmp_path / path)
+    assert tree(tmp_path) == set()
 
 
 @pytest.mark.parametrize("path", ["", "missing/report.json"], ids=["a directory", "in no directory"])
