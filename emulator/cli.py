@@ -9,18 +9,18 @@ import gc
 import os
 import signal
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from . import __version__
-from .commands import about, capture, completion, diff, graph, plan, run, running
-from .commands.parser import Command, Parser, add_nothing
+from .commands import about, capture, completion, diff, doc, graph, plan, run, running
+from .commands.parser import Command, HelpFormatter, Parser, add_nothing
 from .errors import Exit, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
+from .report.entries import folded
 from .report.output import COLOR, complain, prepare_streams
 
 _MORE = "Options of a run: podwire run --help"
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.function(args)
         return code
     except PodwireError as error:
-        complain(str(error))
+        complain(str(error), folded=not error.holds_commands)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if argv is None:
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == __name__.split(".")[0]:
             raise
-        print(f"podwire: the Python package {error.name} is missing: {REINSTALL}", file=sys.stderr)
+        complain(f"the Python package {error.name} is missing: {REINSTALL}", folded=False)
         return Exit.MACHINE_LACKS
     except Exception as error:
         explained = explain(error)
@@ -123,6 +123,11 @@ def _commands() -> dict[str, Command]:
             about.add_doctor,
             about.doctor,
         ),
+        "doc": Command(
+            "print a document of podwire, or sections of it: podwire doc semantics 7, podwire doc PW001",
+            doc.add_doc,
+            doc.doc,
+        ),
         "ps": Command("running clusters and their Pods", running.add_ps, running.ps),
         "exec": Command(
             "run a command in a Pod, node or client of a running cluster", running.add_exec, running.exec_
@@ -150,7 +155,7 @@ def make_parsers() -> tuple[Parser, dict[str, Parser]]:
         prog="podwire",
         description="A packet-level emulator of the Kubernetes network.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"podwire {__version__}")
     sub = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
@@ -159,11 +164,10 @@ def make_parsers() -> tuple[Parser, dict[str, Parser]]:
         command = parsers[name] = sub.add_parser(
             name,
             help=text,
-            description=textwrap.fill(
-                text[0].upper() + text[1:] + ".", 78
-            ),  # the epilog is not to be wrapped
+            # the epilog is not to be wrapped
+            description=folded(f"{text[0].upper()}{text[1:]}.", 78),
             epilog=_EPILOG.partition(_MORE)[0] if name == "run" else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
         )
         add(command)
         command.set_defaults(function=function)
@@ -207,4 +211,5 @@ def _hint(command: str, words: Sequence[str], parsers: Mapping[str, Parser]) -> 
     if (command, option) == ("diff", "--proxy-mode"):
         return ": diff compares several modes, --modes iptables,nftables"
     having = [name for name, parser in parsers.items() if option in parser._option_string_actions]
-    return f": {option} is an option of {', '.join(having)}" if having else ""
+    named = "" if words[0].partition("=")[0] == option else f"{option}, "  # the message begins with it
+    return f": {named}an option of {', '.join(having)}" if having else ""

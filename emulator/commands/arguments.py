@@ -10,6 +10,7 @@ from typing import get_args
 from ..kernel.environment import DEFAULT_TOPOLOGY
 from ..objects.proxymodes import ProxyMode
 from ..report.output import COLOR
+from .parser import file_name
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +74,6 @@ def _directory(text: str) -> Path | None:
     return None if text == "none" else Path(text)
 
 
-def _file(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("names no file")
-    return Path(text)
-
-
 def _namespace(text: str) -> str:
     if text and not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace")
@@ -108,10 +103,10 @@ def add_looks(parser: argparse.ArgumentParser) -> None:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=_file, help="write the report as JSON as well")
-    parser.add_argument("--junit", metavar="FILE", type=_file, help="write a JUnit XML report as well")
+    parser.add_argument("--json", metavar="FILE", type=file_name, help="write the report as JSON as well")
+    parser.add_argument("--junit", metavar="FILE", type=file_name, help="write a JUnit XML report as well")
     parser.add_argument(
-        "--html", metavar="FILE", type=_file, help="write the report as one HTML page, with pictures, as well"
+        "--html", metavar="FILE", type=file_name, help="write the report as one HTML page, with pictures, as well"
     )
 
 
@@ -143,7 +138,7 @@ def add_warnings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CODE",
-        help="leave out warnings of these codes (PW001,PW005); docs/warnings.md lists them",
+        help="leave out warnings of these codes (PW001,PW005); podwire doc warnings lists them",
     )
 
 

@@ -120,11 +120,14 @@ def _tell(
         attempt(lambda: write_file(xml, comparison_to_junit(comparison, pods)))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         Attempts()(lambda: append_text(Path(summary), render_markdown(comparison)))  # no verdict hangs on it
-    directory = f"{args.captures}/" if args.captures else ""
     if html:
         from ..report.report_html import comparison_to_html
+        from ..run.reporting import relative_path
 
-        attempt(lambda: write_file(html, comparison_to_html(comparison, pods, directory)))
+        captures = {
+            mode: relative_path(Path(place), html) for mode, place in comparison.directories.items()
+        }
+        attempt(lambda: write_file(html, comparison_to_html(comparison, pods, captures)))
     if args.output in ("table", "wide"):
         text = render_comparison(
             comparison,
@@ -132,7 +135,6 @@ def _tell(
             pods=pods,
             wide=args.output == "wide",
             color=wants_color(os.environ, sys.stdout.isatty()),
-            directory=directory,
         )
         text = unread_by_runner(text)
         if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
+# how many words of a command line an argument takes, as a synopsis shows it
+_NUMBER: Mapping[int | str | None, str] = {"*": " [{}]...", "?": " [{}]"}
+
 
 def render(
     parser: argparse.ArgumentParser, parsers: Mapping[str, argparse.ArgumentParser], version: str
@@ -46,7 +49,7 @@ def _synopsis(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[str]:
         has_options = any(action.option_strings and action.dest != "help" for action in command._actions)
         options = " [\\fIOPTION\\fR]..." if has_options else ""
         words = "".join(
-            f" [{_escape(_metavar(action))}]..." if action.nargs == "*" else f" {_escape(_metavar(action))}"
+            _NUMBER.get(action.nargs, " {}").format(_escape(_metavar(action)))
             for action in command._actions
             if not action.option_strings
         )

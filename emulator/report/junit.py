@@ -127,7 +127,7 @@ def _warnings(warnings: Sequence[ManifestWarning], strict: bool) -> _Suite:
     for one in warnings:
         name = " ".join(filter(None, (one.code.value, name_object(one), one.object.field)))
         text = say_warning(one)
-        explained = f"{text}\ndocs/warnings.md explains {one.code.value}."
+        explained = f"{text}\npodwire doc {one.code.value} explains it."
         cases.append(_Case(name, tag, text, explained, Place(one.file, one.line)))
     return _Suite("Warnings", "warnings", cases)
 

@@ -194,7 +194,7 @@ def facts(group: Group, comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield "of", few(map(short, group.services), MOST_SERVICES)
     if explained:
         sections = sorted({section for compared in group.flows for section in compared.sections})
-        yield "see", f"docs/semantics {', '.join(map(str, sections))}"
+        yield "see", f"podwire doc semantics {' '.join(map(str, sections))}"
 
 
 def _who(flows: Sequence[ComparedFlow]) -> str:
@@ -347,7 +347,7 @@ def _verdict(compared: ComparedFlow) -> str:
         return "UNKNOWN: see below"
     if compared.status == "unexplained":
         return "BUG: unexplained"
-    sections = f"docs/semantics {', '.join(map(str, compared.sections))}"
+    sections = f"podwire doc semantics {' '.join(map(str, compared.sections))}"
     if compared.status == "unwanted":
         return f"{_wanted(compared)}; promised: {sections}"
     return f"known: {sections}"

@@ -222,7 +222,7 @@ def _join(clauses: Sequence[_Clause]) -> str:
 
 
 def _cite(section: int) -> str:
-    return f" (docs/semantics {section})" if section else ""
+    return f" (podwire doc semantics {section})" if section else ""
 
 
 def _words(reason: Reason) -> dict[str, str]:

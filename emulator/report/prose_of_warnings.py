@@ -81,7 +81,9 @@ _TEXTS: Mapping[Code, str] = {
         "{object} has no node ports: the balancer, which connects to those, refuses its clients"
     ),
     Code.UNCHECKED_STEP: "{object}: {field}: {what}",
-    Code.UNKNOWN_CODE: "{object}: {words} in {field} is no code of a warning (docs/warnings.md lists them)",
+    Code.UNKNOWN_CODE: (
+        "{object}: {words} in {field} is no code of a warning (podwire doc warnings lists them)"
+    ),
     Code.FOREIGN_NODE_PORT: (
         "{object} has node port {port}, outside {range}: an API server refuses it, unless its "
         "--service-node-port-range says otherwise"
@@ -163,7 +165,7 @@ def render_warnings(warnings: Sequence[ManifestWarning], width: int | None, *, c
         if called
         else f"--ignore {','.join(codes)} silences them"
     )
-    lines += _wrapped(f"docs/warnings.md explains them; {silences}", width, "")
+    lines += _wrapped(f"podwire doc {' '.join(codes)} explains them; {silences}", width, "")
     return "\n".join(lines)
 
 

@@ -14,6 +14,8 @@ def known_codes(texts: Iterable[str]) -> frozenset[Code]:
     codes, unknown = read_codes(texts)
     if unknown:
         known = [code.value for code in Code]
-        hint = did_you_mean(unknown[0], known) or f"{known[0]} to {known[-1]}, see docs/warnings.md"
+        hint = (
+            did_you_mean(unknown[0], known) or f"{known[0]} to {known[-1]}, podwire doc warnings lists them"
+        )
         raise UsageError(f"--ignore: {shown(unknown[0])} is no code of a warning (hint: {hint})")
     return codes

@@ -75,6 +75,8 @@ def test_everything_that_it_reads_is_inside(installed: Path, tmp_path: Path) -> 
     done = run_python(installed, MAIN, "list", cwd=tmp_path)
     names = {line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")}
     assert names == {path.stem for path in (ROOT / "topologies").iterdir() if path.suffix in (".py", ".yaml")}
+    cited = run_python(installed, MAIN, "doc", "semantics", "7", cwd=tmp_path).stdout
+    assert cited.startswith("## 7. ")
     share = installed / "podwire" / "share"
     for path in ("docs/semantics.md", "scripts/uml", "scripts/uml.d/init", "scripts/uml.d/ptrace.c"):
         assert (share / path).read_bytes() == (ROOT / path).read_bytes()

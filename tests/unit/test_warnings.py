@@ -333,7 +333,7 @@ def test_codes_are_read_with_commas_or_blanks_in_any_case() -> None:
         UsageError, match=r"--ignore: 'PW0001' is no code of a warning \(hint: did you mean PW001"
     ):
         known_codes(["PW002,PW0001"])
-    with pytest.raises(UsageError, match=r"hint: PW001 to PW032, see docs/warnings\.md"):
+    with pytest.raises(UsageError, match=r"hint: PW001 to PW032, podwire doc warnings lists"):
         known_codes(["services"])
 
 
@@ -418,13 +418,13 @@ def test_warnings_of_one_code_are_folded() -> None:
 def test_the_line_below_has_no_indent_and_fits_who_reads_it() -> None:
     warning = ManifestWarning(code=Code.POLICY, object=ObjectRef("NetworkPolicy", "default/p"))
     assert render_warnings([warning], 40).splitlines()[-2:] == [
-        "docs/warnings.md explains them; --ignore",
-        "PW005 silences them",
+        "podwire doc PW005 explains them;",
+        "--ignore PW005 silences them",
     ]
     called = render_warnings([warning], None, called=True)
     assert "--ignore" not in called
     assert called.splitlines()[-1] == (
-        "docs/warnings.md explains them; ignore=('PW005',) of podwire.cluster(), or the annotation "
+        "podwire doc PW005 explains them; ignore=('PW005',) of podwire.cluster(), or the annotation "
         "podwire.dev/ignore, silences them"
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulator import __version__
-from emulator.cli import main
+from emulator.cli import main, make_parsers
 
 
 @pytest.mark.parametrize("words", [["version"], ["--version"]], ids=lambda words: words[0])
@@ -46,7 +46,7 @@ def test_help_is_a_command_too(words: list[str], said: str, capsys: pytest.Captu
         (["dif", "good"], "'dif' is neither a command nor a topology, a file or a directory: did you mean"),
         (["--run", "nosuch.yaml"], "nosuch.yaml: no such file or directory"),
         (["diff", "--proxy-mode", "ipvs"], "diff compares several modes, --modes iptables,nftables"),
-        (["graph", "--strict"], "unrecognized arguments: --strict: --strict is an option of run, plan, diff"),
+        (["graph", "--strict"], "unrecognized arguments: --strict: an option of run, plan, diff"),
         (["diff", "--modes="], "--modes names no mode; supported: iptables"),
         (["diff", "--modes", "iptables,"], "--modes has a comma too many; supported: iptables"),
     ],
@@ -75,3 +75,14 @@ def test_plan_counts_warnings_as_run_does(tmp_path: Path, capsys: pytest.Capture
     assert "PW001" in capsys.readouterr().err
     assert main(["plan", "--strict", "--ignore", "PW001", str(file)]) == 0
     assert "PW001" not in capsys.readouterr().err
+
+
+def test_help_breaks_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    parser, parsers = make_parsers()
+    for one in (parser, *parsers.values()):
+        shown = set(one.format_help().split())
+        for action in one._actions:
+            text = (action.help or "").replace("%(prog)s", one.prog) % {} if action.help else ""
+            assert set(text.split()) <= shown, f"{one.prog}: {set(text.split()) - shown}"
+        assert set((one.description or "").split()) <= shown

@@ -31,7 +31,7 @@ def test_flows_that_fail_alike_are_one_block() -> None:
         "FAIL x: a                                                       checks/fc.yaml:6",
         "  expected delivered, was rejected ×2              2 of 2 Pods of deployment/web",
         "  because  svc default/typo-selector has no usable endpoint: rejected at once",
-        "           (docs/semantics 7)",
+        "           (podwire doc semantics 7)",
         "  object   Service typo-selector, deploy/typo.yaml:13",
         "  dialled  10.96.0.20:80 (svc typo-selector:80) by pod web-1 and 1 more",
         "  ended    worker-1: ICMP port unreachable from 10.244.1.1",
@@ -69,7 +69,7 @@ def test_flows_that_fail_otherwise_have_blocks_of_their_own() -> None:
 
 def test_a_flow_that_breaks_its_promise_is_told_the_promise() -> None:
     shown = blocks(FAILED)
-    assert "  promised ClusterIP from a Pod: the client's own address (docs/semantics 5)\n" in shown
+    assert "  promised ClusterIP from a Pod: the client's own address (podwire doc semantics\n" in shown
     assert "because" not in shown
     assert "  ended    silence: last seen at default_client/eth0 out\n" in shown + "\n"
 

@@ -239,7 +239,9 @@ def test_a_failure_of_a_comparison_says_what_changed_and_why() -> None:
     assert failure is not None
     assert failure.get("message") == f"delivered → dropped; ipvs: {say_verdict(FAILED)}"
     text = failure.text or ""
-    assert "iptables: promised: ClusterIP from a Pod: the client's own address (docs/semantics 5)" in text
+    assert (
+        "iptables: promised: ClusterIP from a Pod: the client's own address (podwire doc semantics 5)" in text
+    )
     assert "mode ipvs" in text
     assert "EXPECTED" in text
 

@@ -58,13 +58,13 @@ def test_every_reason_has_a_sentence(why: Why) -> None:
     text = say(Reason(**{f.name: getattr(FULL, f.name) for f in fields(FULL)} | {"why": why}))
     assert text
     assert "{" not in text
-    assert (f"(docs/semantics {why.section})" in text) is bool(why.section)
+    assert (f"(podwire doc semantics {why.section})" in text) is bool(why.section)
 
 
 @given(reasons)
 def test_a_sentence_cites_every_section_that_its_reason_rests_on(reason: Reason) -> None:
     text = say(reason)
-    numbers = {why.section for why in Why if why.section and f"(docs/semantics {why.section})" in text}
+    numbers = {why.section for why in Why if why.section and f"(podwire doc semantics {why.section})" in text}
     assert numbers == reason.sections
 
 
@@ -99,7 +99,7 @@ def test_nothing_below_the_report_reads_sentences() -> None:
     for room in ("model", "oracle", "flows", "journeys", "verdicts", "traffic"):
         for path in (root / room).glob("*.py"):
             text = path.read_text()
-            assert "docs/semantics (" not in text, path
+            assert "podwire doc semantics (" not in text, path
             assert "emulator.report" not in text, path
             assert "import re\n" not in text, path
 

@@ -138,7 +138,7 @@ def test_a_flow() -> None:
             "source": "preserved",
             "backends": ["default/web-0:8080", "default/web-1:8080"],
             "health": {},
-            "because": "ClusterIP from a Pod: the client's own address (docs/semantics 5)",
+            "because": "ClusterIP from a Pod: the client's own address (podwire doc semantics 5)",
             "connection": "yes",
             "possibilities": [
                 {

@@ -206,7 +206,7 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
     assert "0 differ as documented, 1 flow not as a FlowCheck says, 0 unexplained." in text
     assert "\n1  Not as FlowCheck gate says: delivered → rejected " in text
     assert "\n   why   FlowCheck gate wants it delivered\n" in text
-    assert "FlowCheck gate wants it delivered; promised: docs/semantics 9" in text
+    assert "FlowCheck gate wants it delivered; promised: podwire doc semantics 9" in text
     assert "known:" not in text
     advice = (
         "to accept it, “keeps it” of FlowCheck gate can say expect: {modes: {nftables: {outcome: rejected}}} "
@@ -383,7 +383,12 @@ def test_services_come_first() -> None:
     assert lines[5].endswith(" 1 Service")
     assert lines[6] == "   who   Pod client that dials svc web:80 (10.96.0.10:80)"
     assert lines[7].startswith("   do    Dial the primary InternalIP, or set nodePortAddresses ")
-    assert lines[9:13] == ["   of    web", "   see   docs/semantics 9", "", "Dialled by no flow: kubernetes"]
+    assert lines[9:13] == [
+        "   of    web",
+        "   see   podwire doc semantics 9",
+        "",
+        "Dialled by no flow: kubernetes",
+    ]
     assert lines[13] == "Not kube-proxy's: peers"
     assert lines[14].startswith("Not examined: node firewalls")
     assert lines[-1] == "Every packet: -o wide"
@@ -406,7 +411,8 @@ def test_the_table_has_a_row_for_all_modes_that_do_the_same() -> None:
     assert re.search(r"  iptables +delivered +web-0:8080 +preserved +the address dialled$", first)
     assert "web-1:8080" in second
     assert re.search(
-        r"^known: docs/semantics 9 +nftables, ipvs +rejected +none +none +RST from 10.244.1.1:30080$", third
+        r"^known: podwire doc semantics 9 +nftables, ipvs +rejected +none +none +RST from 10.244.1.1:30080$",
+        third,
     )
 
 
@@ -415,22 +421,22 @@ def test_why_is_said_where_it_explains() -> None:
         compare(TO_BOTH, delivered({B0: WORKER_1, B1: WORKER_1}, AS_NODE)), width=200, pods=PODS
     )
     assert (
-        "   why   iptables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
+        "   why   iptables: ClusterIP from a Pod: the client's own address (podwire doc semantics 5)\n"
         f"   why   nftables: {say(AS_NODE.because)}\n" in both_deliver
     )
     habit = render_comparison(compare(TO_BOTH, refused()), width=200, pods=PODS)
     assert "   why " not in habit
     bug = render_comparison(compare(TO_BOTH, refused("rejected", expectation())), width=200, pods=PODS)
     assert (
-        "   why   iptables, nftables: ClusterIP from a Pod: the client's own address (docs/semantics 5)\n"
-        in bug
+        "   why   iptables, nftables: ClusterIP from a Pod: the client's own address "
+        "(podwire doc semantics 5)\n" in bug
     )
     of_one_mode = render_comparison(
         compare(TO_BOTH, delivered({B0: CLIENT, B1: CLIENT}, ASYMMETRIC_WAY, reply_from=(str(B0),))),
         width=200,
         pods=PODS,
     )
-    assert "ipvs mode takes any, which answers past it (docs/semantics 13)" in of_one_mode
+    assert "ipvs mode takes any, which answers past it (podwire doc semantics 13)" in of_one_mode
     assert "ClusterIP from a Pod" not in of_one_mode
 
 
