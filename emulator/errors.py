@@ -117,12 +117,14 @@ def _line(group: Sequence[Problem]) -> str:
 
 
 class PodwireError(Exception):
-    """Reports an error that a user may see. ``exit_code`` is the exit code of the process.
+    """Reports an error that a user may see. ``exit_code`` is the exit code of the process; ``holds_commands``
+    says that some of its lines are to be pasted into a shell.
 
     Its text may quote an argument or a tool's output: ``str`` spells the control characters in it out.
     """
 
     exit_code: Exit = Exit.BAD_INPUT
+    holds_commands: bool = False
 
     def __str__(self) -> str:
         return printable_lines(self.text)
@@ -175,6 +177,7 @@ class KernelError(PodwireError):
     """
 
     exit_code = Exit.MACHINE_LACKS
+    holds_commands = True
 
     def __init__(self, netns: str, command: Sequence[str] | str, error: str, stdin: str = "") -> None:
         """Keeps the parts. ``command`` is an argv list run inside ``netns``, or lines of shell that name

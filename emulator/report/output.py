@@ -19,6 +19,7 @@ COLOR: Mapping[str, Mapping[str, str]] = {
     "always": {"NO_COLOR": "", "FORCE_COLOR": "1"},
     "never": {"NO_COLOR": "1", "FORCE_COLOR": ""},
 }
+_USUAL_COLUMNS = 80  # of a terminal that does not tell
 
 
 def prepare_streams() -> None:
@@ -79,9 +80,35 @@ def unread_by_runner(text: str) -> str:
     return f"::stop-commands::{token}\n{text.rstrip()}\n::{token}::\n"
 
 
-def complain(text: str) -> None:
-    """Prints ``text`` on standard error, after the program's name."""
-    print(unread_by_runner(f"podwire: {text}").rstrip("\n"), file=sys.stderr)
+def complain(text: str, *, folded: bool = True) -> None:
+    """Prints ``text`` on standard error, after the program's name. On a terminal its lines are ``folded``
+    between words; elsewhere they stay whole, for grep and for logs.
+    """
+    said = f"podwire: {text}".rstrip("\n")
+    if folded and sys.stderr.isatty():
+        said = _fit(said, _columns_of_errors())
+    print(unread_by_runner(said).rstrip("\n"), file=sys.stderr)
+
+
+def _columns_of_errors() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
+def _fit(text: str, width: int) -> str:
+    from .layout import Screen  # for errors on a terminal alone: it imports more than this module does
+
+    lines = []
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        indent = " " * (len(line) - len(words))
+        lines += Screen(width).say(words, indent, f"{indent}  ") if len(line) > width else [line]
+    return "\n".join(lines)
 
 
 def say(text: str) -> None:

@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ..kernel.netns import Entered
 from ..kernel.signals import ENDING, Interrupted, heeded, waking
 from ..model.frames import Captured
 from ..report.frame_line import frame_line
+from ..report.output import complain
 from ..report.pcapng import Section
 from .clusters import Running
 from .naming import Member, resolve
@@ -119,11 +119,11 @@ def capture(
         taps.open(entered, interfaces, {}, slots, width=WIDTH, program=program)
         writer = _Writer(out, _encoder(running, text), places, most)
         with waking(heeded() & set(ENDING)) as wake:  # a second signal must not end what the first one ends
-            print(f"podwire: capturing at {_listed(places)} until Ctrl-C", file=sys.stderr)
+            complain(f"capturing at {_listed(places)} until Ctrl-C")
             number = _relay(taps, writer, ended, out, wake)
             writer.take(taps.drain())
             lost = f", {count} lost (the ring was full)" if (count := taps.lost()) else ""
-            print(f"podwire: {writer.count} frames{lost}", file=sys.stderr)
+            complain(f"{writer.count} frames{lost}")
     if number not in (0, signal.SIGINT):
         raise Interrupted(number)
     return 0
@@ -201,7 +201,7 @@ def _relay(taps: Taps, writer: _Writer, ended: int, out: int, wake: int) -> int:
             return os.read(wake, 64)[0]
         writer.take(taps.drain())
         if ended in ready:
-            print("podwire: the cluster has ended", file=sys.stderr)
+            complain("the cluster has ended")
             break
         if out in ready:
             break

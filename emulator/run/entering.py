@@ -20,7 +20,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import termios
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from typing import NoReturn
 from ..errors import UsageError, printable
 from ..kernel import linux
 from ..kernel.signals import Interrupted, heeded, waking
+from ..report.output import complain
 from .shells import DIRECTORY
 from .terminal import Terminal
 
@@ -131,11 +131,11 @@ def _keeping_terminal() -> Iterator[None]:
 
 def _tell_end() -> int:
     """Reports that the cluster has ended, and drops input that was meant for it; returns the exit code."""
-    said = "podwire: the command was killed: its cluster has ended"
+    said = "the command was killed: its cluster has ended"
     if os.isatty(0):
         termios.tcflush(0, termios.TCIFLUSH)
         said += f". This is {os.uname().nodename} again"
-    print(said, file=sys.stderr)
+    complain(said)
     return _KILLED
 
 

@@ -5,12 +5,12 @@ gets its input on a pipe, no shell, and a time limit.
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Literal
 
 from ..cluster.state import ClusterState
 from ..errors import MissingCapabilityError, UsageError
 from ..report.graph import MOST_LINKS, MOST_TEXT, draw, render_dot, render_mermaid, too_large_for_github
+from ..report.output import complain
 from ..schedule.planner import plan_networks
 
 GraphFormat = Literal["mermaid", "dot", "svg"]
@@ -24,10 +24,9 @@ def render_graph(state: ClusterState, output: GraphFormat) -> str:
     if output == "mermaid":
         text = render_mermaid(graph)
         if too_large_for_github(graph, text):
-            print(
-                f"podwire: GitHub draws no Mermaid with more than {MOST_LINKS} links or {MOST_TEXT:,} "
-                f"characters, and this has {len(graph.links)} and {len(text):,}: {_SIMPLER}",
-                file=sys.stderr,
+            complain(
+                f"GitHub draws no Mermaid with more than {MOST_LINKS} links or {MOST_TEXT:,} "
+                f"characters, and this has {len(graph.links)} and {len(text):,}: {_SIMPLER}"
             )
         return text
     dot = render_dot(graph)

@@ -46,7 +46,7 @@ from ..report.describe import (
     pod_names,
 )
 from ..report.layout import Screen, wants_color
-from ..report.output import Attempts, say, unread_by_runner
+from ..report.output import Attempts, complain, say, unread_by_runner
 from ..schedule.schedule import Schedule
 from ..verdicts.limits import notices as limit_notices
 from ..verdicts.requirements import merge_requirements
@@ -205,7 +205,7 @@ def save_evidence(directory: Path, evidence: Iterable[tuple[str, files.Content]]
 
 def tell_missing(missing: str) -> None:
     """Reports on standard error that evidence is missing."""
-    print(f"podwire: evidence is not complete: {missing}", file=sys.stderr)
+    complain(f"evidence is not complete: {missing}")
 
 
 def _bundles(

@@ -36,6 +36,7 @@ from ..plan.shell import shell_commands
 from ..proxy.backends import backend_of
 from ..report import files
 from ..report.captures import note_missing, slug
+from ..report.output import complain
 from ..schedule.schedule import (
     PromiseOf,
     Schedule,
@@ -311,7 +312,7 @@ def _conclude(run: Run, delivery: Delivery, report: Report, which: str) -> Exit:
 def _timed(run: Run, report: Report) -> Report:
     """Returns ``report``, after printing the times of the phases if asked for."""
     if run.options.verbose:
-        print(f"podwire: {run.clock}", file=sys.stderr)
+        complain(str(run.clock))
     return report
 
 

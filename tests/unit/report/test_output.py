@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
 import pytest
 
-from emulator.errors import UsageError
+from emulator.errors import KernelError, UsageError
 from emulator.report.layout import wants_color
-from emulator.report.output import COLOR, Attempts, unread_by_runner
+from emulator.report.output import COLOR, Attempts, complain, unread_by_runner
 from tests.sandboxed import ROOT
 
 PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
@@ -111,3 +112,47 @@ def test_a_runner_reads_no_command_in_a_name(monkeypatch: pytest.MonkeyPatch) ->
     assert (last, "\n".join(inner)) == (f"::{first.rpartition('::')[2]}::", hostile)
     assert unread_by_runner(hostile) != unread_by_runner(hostile), "nobody can know the word in advance"
     assert unread_by_runner("nothing in it\n") == "nothing in it\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation
+
+
+LONG = """\
+deploy/web.yaml:13: document 2: spec.ports[0].nodePort: 70000 is no port (hint: take one of 30000-32767)
+  and 2 more of this kind: deploy/a-directory/with-a-long-name/shop.yaml:26, deploy/web.yaml:39
+short"""
+
+
+def test_errors_are_folded_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    complain(LONG)
+    assert terminal.getvalue().splitlines() == [
+        "podwire: deploy/web.yaml:13: document 2:",
+        "  spec.ports[0].nodePort: 70000 is no port (hint: take one",
+        "  of 30000-32767)",
+        "  and 2 more of this kind:",
+        "    deploy/a-directory/with-a-long-name/shop.yaml:26,",
+        "    deploy/web.yaml:39",
+        "short",
+    ]
+    monkeypatch.delenv("COLUMNS")
+    complain("x " * 60)
+    assert max(map(len, terminal.getvalue().splitlines())) <= 80
+
+
+def test_errors_elsewhere_and_commands_to_paste_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setattr(sys, "stderr", file := io.StringIO())
+    complain(LONG)
+    assert file.getvalue() == f"podwire: {LONG}\n"
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    error = KernelError("worker-1", ["iptables-restore", "--noflush"], "line 2 failed", "*nat\n" + "-A " * 60)
+    complain(str(error), folded=not error.holds_commands)
+    assert terminal.getvalue() == f"podwire: {error}\n"
