@@ -104,12 +104,10 @@ def render_comparison(
     pods: Mapping[str, str],
     wide: bool = False,
     color: bool = False,
-    directory: str = "",
 ) -> str:
     """Returns the whole comparison within ``width`` columns, ending in a newline.
 
-    ``pods`` maps an address to ``namespace/name``; ``wide``: with the packets of every flow that differs;
-    ``directory`` is where the evidence of all modes goes ("": nowhere).
+    ``pods`` maps an address to ``namespace/name``; ``wide``: with the packets of every flow that differs.
     """
     screen, groups = Screen(width, color), group_causes(comparison)
     title = [words(f"podwire diff {comparison.topology}", BOLD), words(" → ".join(comparison.modes))]
@@ -130,7 +128,7 @@ def render_comparison(
         render_warnings(comparison.warnings, width),
         notes(comparison.notices, screen),
         "\n".join(line for text in _kernels(comparison) for line in screen.say(text, hang="  ")),
-        _end(comparison, screen, wide, directory),
+        _end(comparison, screen, wide),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -284,13 +282,21 @@ def _rest(comparison: Comparison) -> Iterator[str]:
     yield f"Not examined: {not_examined(comparison.modes)}"
 
 
-def _end(comparison: Comparison, screen: Screen, wide: bool, directory: str) -> str:
+def _end(comparison: Comparison, screen: Screen, wide: bool) -> str:
     """Returns where to read on."""
     facts = [] if wide or not comparison.differing else [words("Every packet: -o wide")]
-    captured = any(result.captures for report in comparison.reports.values() for result in report.flows)
-    if directory and captured:
-        facts.append(words(f"Evidence: {directory} has a directory for each mode"))
-    return "\n".join(screen.pack(facts, hang="  "))
+    if comparison.directories:
+        facts.append(words(f"Evidence: {say_directories(comparison.directories)}"))
+    return "\n".join(screen.pack(facts))
+
+
+def say_directories(directories: Mapping[str, str]) -> str:
+    """Returns the directories of each mode; as a shell's braces where the modes are all that differs."""
+    bases = {directory.removesuffix(mode) for mode, directory in directories.items()}
+    ends = all(directory.endswith(mode) for mode, directory in directories.items())
+    if len(directories) > 1 and len(bases) == 1 and ends:
+        return f"{bases.pop()}{{{','.join(directories)}}}/"
+    return ", ".join(f"{directory}/" for directory in directories.values())
 
 
 def _are(number: int) -> str:

@@ -116,7 +116,7 @@ class FlowView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Holds what the page shows. ``verdicts`` are those that flows are filtered by, with their numbers;
-    ``wrong`` is the heading of the causes, ``files`` says where packets are if no link does.
+    ``wrong`` is the heading of the causes; ``all_frames`` are files of every frame, with their links.
     """
 
     title: str
@@ -125,8 +125,7 @@ class Page:
     about: tuple[str, ...]
     counts: tuple[str, ...]
     verdicts: tuple[tuple[str, int], ...]
-    all_frames: str
-    files: str
+    all_frames: tuple[tuple[str, str], ...]
     wrong: str
     causes: tuple[Cause, ...]
     more_causes: int
@@ -148,11 +147,11 @@ def to_html(report: Report, pods: Mapping[str, str], captures: str | None) -> by
     return _render(view(report, pods, captures))
 
 
-def comparison_to_html(comparison: Comparison, pods: Mapping[str, str], directory: str) -> bytes:
-    """Returns the page of a comparison of modes. ``directory`` is the place of the evidence of all modes, as
-    the user named it ("": there is none).
+def comparison_to_html(comparison: Comparison, pods: Mapping[str, str], captures: Mapping[str, str]) -> bytes:
+    """Returns the page of a comparison of modes. ``captures`` maps a mode to the path of its captures'
+    directory, relative to the page's; a mode without captures is not in it.
     """
-    return _render(view_comparison(comparison, pods, directory))
+    return _render(view_comparison(comparison, pods, captures))
 
 
 def _render(page: Page) -> bytes:
@@ -220,8 +219,7 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
             *filter(None, [count_warnings(report.warnings, strict=report.strict)]),
         ),
         verdicts=tuple((verdict, counts[verdict]) for verdict in verdicts),
-        all_frames=_link(captures, ALL_FRAMES) if captures is not None else "",
-        files="This run left no captures." if captures is None else "",
+        all_frames=((ALL_FRAMES, _link(captures, ALL_FRAMES)),) if captures is not None else (),
         wrong="Not as expected",
         causes=tuple(_cause(report, group, numbers) for group in groups[:MOST_CAUSES]),
         more_causes=len(groups[MOST_CAUSES:]),
@@ -372,14 +370,20 @@ def _link(directory: str | None, name: str) -> str:
 # --- a comparison of modes ---------------------------------------------------------------------------------
 
 
-def view_comparison(comparison: Comparison, pods: Mapping[str, str], directory: str) -> Page:
+def view_comparison(comparison: Comparison, pods: Mapping[str, str], captures: Mapping[str, str]) -> Page:
     """Returns what the page shows of ``comparison``: flows that differ come first, by cause."""
     numbers = {id(compared): number for number, compared in enumerate(comparison.flows, 1)}
     ordered = sorted(comparison.flows, key=lambda compared: _STATUSES.index(compared.status))
     results = [result for compared in ordered for result in compared.results.values()]
     ways = iter(_distinct_ways(results))
     flows = [
-        _compared(compared, f"flow-{numbers[id(compared)]}", pods, [next(ways) for _ in compared.results])
+        _compared(
+            compared,
+            f"flow-{numbers[id(compared)]}",
+            pods,
+            captures,
+            [next(ways) for _ in compared.results],
+        )
         for compared in ordered
     ]
     groups = group_causes(comparison)
@@ -392,8 +396,9 @@ def view_comparison(comparison: Comparison, pods: Mapping[str, str], directory: 
         about=_about(first)[1:],  # without its mode
         counts=(headline(comparison),),
         verdicts=tuple((status, counts[status]) for status in _STATUSES),
-        all_frames="",
-        files=f"Packets: {directory}, a directory for each mode." if directory else "No captures were left.",
+        all_frames=tuple(
+            (f"{mode}: {ALL_FRAMES}", _link(directory, ALL_FRAMES)) for mode, directory in captures.items()
+        ),
         wrong="What differs",
         causes=tuple(_difference(comparison, group, numbers) for group in groups[:MOST_CAUSES]),
         more_causes=len(groups[MOST_CAUSES:]),
@@ -429,11 +434,12 @@ def _compared(
     compared: ComparedFlow,
     id: str,
     pods: Mapping[str, str],
+    captures: Mapping[str, str],
     ways: Sequence[tuple[Sequence[Sequence[Journey]], int]],
 ) -> FlowView:
     by_mode = [
-        _flow(result, id, pods, None, of_mode, first=False)
-        for result, of_mode in zip(compared.results.values(), ways, strict=True)
+        _flow(result, id, pods, captures.get(mode), of_mode, first=False)
+        for (mode, result), of_mode in zip(compared.results.items(), ways, strict=True)
     ]
     first, undrawn = by_mode[0], sum(number for _, number in ways)
     named = list(zip(compared.results, by_mode, strict=True))
@@ -446,15 +452,8 @@ def _compared(
         verdict=compared.status,
         reason="; ".join(reasons),
         sources=compared.change,
-        facts=(
-            *shared,
-            *(fact for fact in own if fact[0] not in kept),
-            *(
-                (f"packets ({mode})", name)
-                for mode, result in compared.results.items()
-                for name in result.captures
-            ),
-        ),
+        facts=(*shared, *(fact for fact in own if fact[0] not in kept)),
+        captures=tuple((f"{mode}: {name}", link) for mode, flow in named for name, link in flow.captures),
         rows=tuple(row._replace(what=f"{mode}: {row.what}") for mode, flow in named for row in flow.rows),
         ways=tuple(
             way._replace(caption=f"{mode}: {way.caption}") for mode, flow in named for way in flow.ways

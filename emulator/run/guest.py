@@ -145,6 +145,7 @@ def _collect(
             raise GuestError(mode, str(result), result.exit_code)
         report = cast(Report, result)
         if directory:
+            report = replace(report, directory=str(directory))
             report = save_evidence(directory, iter(partial(_load, output), None), report)
     except pickle.UnpicklingError as error:
         what = (

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
@@ -281,6 +281,7 @@ def hand_over(run: Run, delivery: Delivery | None, report: Report, live: Live, f
     if run.missing:
         report = note_missing(report, run.missing)
     if run.directory:
+        report = replace(report, directory=str(run.directory))
         report, evidence = plan_evidence(run.schedule, live, found, report)
     if delivery:
         delivery.tell_verdicts(report)

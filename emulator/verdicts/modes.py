@@ -146,6 +146,15 @@ class Comparison:
         return tuple(flow for flow in self.flows if flow.status != "same")
 
     @property
+    def directories(self) -> Mapping[str, str]:
+        """Returns mode → the directory of its evidence, of the modes that left captures there."""
+        return {
+            mode: report.directory
+            for mode, report in self.reports.items()
+            if report.directory and any(result.captures for result in report.flows)
+        }
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """Returns the notices of all runs, each once."""
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))

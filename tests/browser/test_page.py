@@ -111,7 +111,9 @@ def test_a_link_to_a_flow_that_is_filtered_out_shows_it(show: Show) -> None:
 def test_it_keeps_the_rules_of_accessibility(show: Show, what: str, width: int, scheme: str) -> None:
     """Contrast, names, landmarks and the like (WCAG 2.2 AA), everything open."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", exc_type=ImportError)
-    content = MIXED if what == "run" else comparison_to_html(DIFFERENT, PODS, "captures/")
+    content = (
+        MIXED if what == "run" else comparison_to_html(DIFFERENT, PODS, {"iptables": "captures/a-iptables"})
+    )
     opened = show(content, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = opened.page
     page.get_by_role("button", name="Open those shown").press("Enter")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from emulator.model.results import FlowResult
-from emulator.report.modes_text import MOST_NAMES, MOST_SERVICES, render_comparison
+from emulator.report.modes_text import MOST_NAMES, MOST_SERVICES, render_comparison, say_directories
 from emulator.verdicts.modes import Comparison, compare_modes
 from tests.unit.report.samples import REPORT, service_row
 from tests.unit.report.test_run_text import ADDRESSES, TOKENS
@@ -46,7 +47,7 @@ def comparison_of(topology: str, rows: list[tuple[str, str, int, str]]) -> Compa
     st.integers(60, 140),
 )
 def test_no_token_is_broken(topology: str, rows: list[tuple[str, str, int, str]], width: int) -> None:
-    shown = render_comparison(comparison_of(topology, rows), width=width, pods={}, directory="captures/")
+    shown = render_comparison(comparison_of(topology, rows), width=width, pods={})
     tokens = {part.strip("(),") for part in shown.split()}
     assert topology in tokens
     for service, ip, port, client in rows:
@@ -55,3 +56,18 @@ def test_no_token_is_broken(topology: str, rows: list[tuple[str, str, int, str]]
         )
     for line in shown.splitlines():
         assert wcswidth(line) <= width or max(map(len, line.split())) + 12 > width
+
+
+@pytest.mark.parametrize(
+    ("directories", "said"),
+    [
+        ({"iptables": "captures/a-iptables", "ipvs": "captures/a-ipvs"}, "captures/a-{iptables,ipvs}/"),
+        (
+            {"iptables": "captures/a-iptables-2", "ipvs": "captures/a-ipvs"},
+            "captures/a-iptables-2/, captures/a-ipvs/",
+        ),
+        ({"ipvs": "captures/a-ipvs"}, "captures/a-ipvs/"),
+    ],
+)
+def test_directories_of_modes_are_said_shortly(directories: dict[str, str], said: str) -> None:
+    assert say_directories(directories) == said

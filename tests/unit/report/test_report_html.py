@@ -243,12 +243,12 @@ DIFFERENT = compare_modes(
 
 
 def test_a_comparison_has_every_mode_side_by_side() -> None:
-    page = Reader(comparison_to_html(DIFFERENT, PODS, "captures/"))
+    page = Reader(comparison_to_html(DIFFERENT, PODS, {}))
     text = page.all_text
     for said in (
         "podwire diff: three-networks, iptables → nftables",
         "What differs UNEXPLAINED UNEXPLAINED, which is a bug: delivered → dropped",
-        "Packets: captures/, a directory for each mode.",
+        "This run left no captures.",
         "iptables: outcome delivered delivered ×17",
         "nftables: outcome delivered dropped ×2 differs",
         "UNEXPLAINED (1)",
@@ -258,6 +258,22 @@ def test_a_comparison_has_every_mode_side_by_side() -> None:
     flows = [(a["id"], a["data-verdict"]) for a in page.of("details") if a.get("class") == "flow"]
     assert flows == [("flow-1", "unexplained"), ("flow-2", "same")]
     assert {"href": "#flow-1"} in page.of("a")
+    assert all((a["href"] or "").startswith("#") for a in page.of("a"))
+
+
+def test_a_comparison_links_to_the_captures_of_each_mode() -> None:
+    captured = {
+        mode: replace(report, flows=tuple(replace(r, captures=("01-a.pcapng",)) for r in report.flows))
+        for mode, report in DIFFERENT.reports.items()
+    }
+    captures = {"iptables": "captures/a b-iptables", "nftables": "captures/nftables"}
+    page = Reader(comparison_to_html(compare_modes("three-networks", captured), PODS, captures))
+    assert "nftables: all.pcapng hold every frame" in page.all_text
+    assert {(a["href"] or "") for a in page.of("a")} > {
+        f"./captures/{directory}/{name}"
+        for directory in ("a%20b-iptables", "nftables")
+        for name in ("01-a.pcapng", "all.pcapng")
+    }
 
 
 def test_the_same_report_gives_the_same_page() -> None:

@@ -492,7 +492,7 @@ def test_diff(golden: Callable[[str, str], None], width: int) -> None:
     )
     golden(
         f"screens/diff-{width}.txt",
-        render_comparison(comparison, width=width, pods=PODS, directory="captures/"),
+        render_comparison(comparison, width=width, pods=PODS),
     )
 
 
