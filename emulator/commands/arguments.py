@@ -106,7 +106,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", type=file_name, help="write the report as JSON as well")
     parser.add_argument("--junit", metavar="FILE", type=file_name, help="write a JUnit XML report as well")
     parser.add_argument(
-        "--html", metavar="FILE", type=file_name, help="write the report as one HTML page, with pictures, as well"
+        "--html",
+        metavar="FILE",
+        type=file_name,
+        help="write the report as one HTML page, with pictures, as well",
     )
 
 

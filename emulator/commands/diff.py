@@ -124,9 +124,7 @@ def _tell(
         from ..report.report_html import comparison_to_html
         from ..run.reporting import relative_path
 
-        captures = {
-            mode: relative_path(Path(place), html) for mode, place in comparison.directories.items()
-        }
+        captures = {mode: relative_path(Path(place), html) for mode, place in comparison.directories.items()}
         attempt(lambda: write_file(html, comparison_to_html(comparison, pods, captures)))
     if args.output in ("table", "wide"):
         text = render_comparison(
