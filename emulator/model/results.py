@@ -148,7 +148,7 @@ class Report:
     strict: bool = False  # warnings count as failures
     # Pod (namespace/name) with a drawn name → the name that another run gives it, too
     replicas: Mapping[str, str] = field(default_factory=dict)
-    directory: str = ""  # of its evidence, as the user named it ("": it goes nowhere)
+    directory: str = ""  # the place of the evidence, as the user named it ("": it goes nowhere)
 
     @property
     def summary(self) -> Mapping[str, int]:

@@ -19,7 +19,7 @@ COLOR: Mapping[str, Mapping[str, str]] = {
     "always": {"NO_COLOR": "", "FORCE_COLOR": "1"},
     "never": {"NO_COLOR": "1", "FORCE_COLOR": ""},
 }
-_USUAL_COLUMNS = 80  # of a terminal that does not tell
+_USUAL_COLUMNS = 80  # a terminal that does not tell is taken for this wide
 
 
 def prepare_streams() -> None:
