@@ -20,7 +20,8 @@ from emulator.cluster.state import ClusterState
 from emulator.controllers.settle import settle
 from emulator.kernel import linux, sandbox
 from emulator.kernel.apply import Applied, apply
-from emulator.plan.operations import LoadRules, Operation
+from emulator.plan.operations import LoadRules
+from emulator.plan.operations.rules import LOADERS
 from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
 
@@ -58,21 +59,26 @@ def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, 
 
     It is planned before there is a sandbox, as for a run.
     """
-    loads = list[Operation]()
+    loads = list[tuple[Sequence[str], str]]()
     gc.disable()  # as in a run
-    planning = timed(lambda: loads.extend(plan_rules(state, ProxyPlanner().rules(state))))
+    planning = timed(lambda: loads.extend(_texts(state, iptables)))
     gc.enable()
-    loading = sandbox.run(partial(_load_twice, loads, iptables))
+    loading = sandbox.run(partial(_load_twice, loads))
     ours, tool = loading if number % 2 == 0 else reversed(loading)
     return planning + ours, tool
 
 
-def _load_twice(operations: Sequence[Operation], iptables: str, _: sandbox.Channel) -> tuple[float, float]:
+def _texts(state: ClusterState, iptables: str) -> Iterator[tuple[Sequence[str], str]]:
+    """Yields the commands that load the rules of every node, each with its input."""
+    for op in plan_rules(state, ProxyPlanner().rules(state)):
+        if isinstance(op, LoadRules):
+            yield (LOADERS["nft"] if op.tool == "nft" else (iptables, "--noflush")), op.text
+
+
+def _load_twice(loads: Sequence[tuple[Sequence[str], str]], _: sandbox.Channel) -> tuple[float, float]:
     def load_all() -> None:
-        for op in operations:
-            if isinstance(op, LoadRules):
-                command = ["nft", "-f", "-"] if op.tool == "nft" else [iptables, "--noflush"]
-                subprocess.run(command, input=op.text, text=True, check=True)
+        for command, text in loads:
+            subprocess.run(command, input=text, text=True, check=True)
 
     linux.unshare(linux.CLONE_NEWNET)
     first = timed(load_all)

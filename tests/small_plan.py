@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emulator.net import IPV4, Address, InterfaceAddress, Prefix, everything
+from emulator.plan.nft import NftTable
 from emulator.plan.operations import (
     AddAddress,
     AddBridge,
@@ -15,9 +16,9 @@ from emulator.plan.operations import (
     ResetDevices,
     SetSysctl,
 )
-from emulator.plan.rules import RuleSet, compose
+from emulator.plan.rules import RuleSet
 
-RULES = compose(RuleSet({"nat": {"POSTROUTING": ("-s 10.244.1.0/24 ! -o cbr0 -j MASQUERADE",)}}))
+RULES = RuleSet({"nat": {"POSTROUTING": ("-s 10.244.1.0/24 ! -o cbr0 -j MASQUERADE",)}})
 
 
 def _pod(name: str, number: int) -> list[Operation]:
@@ -84,8 +85,13 @@ PLAN = Plan(
             why="a prefix on the link itself",
         ),
         LoadRules(
-            netns="worker-1", tool="iptables-restore", text=RULES, why="masquerade what leaves the cluster"
+            netns="worker-1", tool="iptables-restore", rules=RULES, why="masquerade what leaves the cluster"
         ),
-        LoadRules(netns="default_a", tool="nft", text="table ip podwire {\n}\n", why="a table of nft's own"),
+        LoadRules(
+            netns="default_a",
+            tool="nft",
+            rules=RuleSet({}, NftTable("ip podwire", "by hand", {}, {})),
+            why="a table of nft's own",
+        ),
     ),
 )

@@ -35,7 +35,7 @@ from ..plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from ..plan.rules import RuleSet, compose
+from ..plan.rules import RuleSet
 from .network import (
     OWN_WAY_TO_ASK,
     WHY_NEIGHBOURS,
@@ -92,7 +92,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
                 yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=Address(own), why=why)
     rules = balancer_rules(state)
     why = "the balancer: source ranges, the next node, and replies back through it"
-    yield LoadRules(netns=BALANCER, tool="iptables-restore", text=compose(rules), why=why, rules=rules)
+    yield LoadRules(netns=BALANCER, tool="iptables-restore", rules=rules, why=why)
 
 
 def balancer_rules(state: ClusterState) -> RuleSet:

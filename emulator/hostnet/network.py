@@ -41,7 +41,7 @@ from ..plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from ..plan.rules import RuleSet, compose
+from ..plan.rules import RuleSet
 
 ROUTER_BELIEVES = 4 * 3600 * 1000  # milliseconds: the ARP timeout of Cisco IOS; Linux has 30 seconds
 WHY_NEIGHBOURS = (
@@ -95,7 +95,7 @@ def _refusing_the_rest(state: ClusterState) -> Iterator[Operation]:
     yield LoadRules(
         netns=ROUTER,
         tool="iptables-restore",
-        text=compose(rules),
+        rules=rules,
         why="a router without a route answers network unreachable",
     )
 

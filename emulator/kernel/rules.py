@@ -85,7 +85,7 @@ class RuleLoader:
         except KernelError as error:
             if op.tool != "nft" or TOO_LONG not in error.error:
                 raise
-            table = op.rules.table if isinstance(op, LoadRules) and op.rules else None
+            table = op.rules.table if isinstance(op, LoadRules) else None
             if table is None or op.netns in self._with_nft:
                 raise too_long(op.netns) from None
             for text in table.pieces(_PIECE):

@@ -22,7 +22,7 @@ from typing import ClassVar, NamedTuple
 from ..cluster.state import ClusterState
 from ..net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
 from ..objects.references import ObjectRef
-from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipset_text, ipvsadm_words
+from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipvsadm_words
 from ..plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
 from ..plan.rules import RuleSet, RuleTool
 from .changes import ServiceChange
@@ -529,6 +529,6 @@ def _plan_nodes(state: ClusterState, of_node: Callable[[str], NodeBalancing]) ->
                 why=f"{name}: Services' addresses are local in ipvs mode",
             )
         why = f"{name}: the sets that kube-proxy's rules look into"
-        yield LoadIpset(netns=name, text=ipset_text(part.sets), sets=part.sets, why=why)
+        yield LoadIpset(netns=name, sets=part.sets, why=why)
         why = f"{name}: Services as virtual servers of the kernel's IPVS"
         yield LoadIpvs(netns=name, servers=part.servers, timeouts=state.proxy.ipvsTimeouts, why=why)

@@ -17,7 +17,7 @@ from ..objects.kinds import Pod
 from ..plan.difference import difference
 from ..plan.operations import AddNeighbour, ChangeRules, LoadRules, Operation, Plan, Stage
 from ..plan.operations.links import AddLink
-from ..plan.rules import compose, merge
+from ..plan.rules import merge
 from ..podnet import plan_meetings, plan_podnet, podnet_rules
 from ..proxy.backend import Rules
 from ..proxy.backends import backend_of
@@ -181,7 +181,6 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
             yield LoadRules(
                 netns=node.name,
                 tool="nft",
-                text=rules.table.text,
                 why=f"{node.name}: kube-proxy's rules, in one load",
                 rules=rules,
             )
@@ -191,4 +190,4 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
         if backend_of(state).relays:
             why += "; their targets are ports of a proxy process, which podwire starts and a script cannot"
         both = merge(rules, podnet_rules(state, node.name))
-        yield LoadRules(netns=node.name, tool="iptables-restore", text=compose(both), why=why, rules=both)
+        yield LoadRules(netns=node.name, tool="iptables-restore", rules=both, why=why)

@@ -19,6 +19,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import RUN_NETNS
 from emulator.net import Address, Prefix
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
+from emulator.plan.rules import RuleSet
 from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, in_sandbox, state_of
@@ -166,7 +167,10 @@ def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
         (
             [
                 LoadRules(
-                    netns="a", tool="iptables-restore", text="*nat\n-A NOWHERE -j ACCEPT\nCOMMIT\n", why="x"
+                    netns="a",
+                    tool="iptables-restore",
+                    rules=RuleSet({"nat": {"OUTPUT": ("-j NOWHERE",)}}),
+                    why="x",
                 )
             ],
             r"(?s)iptables-restore --noflush <<'EOF'\n\*nat",

@@ -30,6 +30,7 @@ from emulator.kernel.rules import SMALL_TEXT
 from emulator.net import Endpoint
 from emulator.plan.nft import NftChain, NftSet, NftTable, compare_tables
 from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
+from emulator.plan.rules import RuleSet
 from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
@@ -640,22 +641,27 @@ def test_a_refused_deletion_shows_the_command_to_paste() -> None:
 # --- texts for nft
 # -------------------------------------------------------------------------------------------------
 
-PADDING = "# a text so long that a process of its own loads it\n" * (SMALL_TEXT // 50)
+
+def load_nft(applied: Applied, *rules: str) -> None:
+    """Loads a table with one chain of ``rules``."""
+    table = NftTable("ip kube-proxy", "a table", {}, {"c": NftChain(rules)})
+    load = LoadRules(netns="n", tool="nft", rules=RuleSet({}, table), why="w")
+    apply(Plan(name="n", operations=(load,)), applied)
 
 
-def load_nft(text: str, applied: Applied) -> None:
-    apply(Plan(name="n", operations=(LoadRules(netns="n", tool="nft", text=text, why="w"),)), applied)
-
-
-@pytest.mark.parametrize("padding", ["", PADDING], ids=["in this process", "in one of its own"])
+@pytest.mark.parametrize(
+    "rules", [[], ["counter"] * (SMALL_TEXT // 5)], ids=["in this process", "in one of its own"]
+)
 @in_sandbox
-def test_a_refused_text_for_nft_is_shown_and_the_next_one_is_loaded(padding: str) -> None:
+def test_a_refused_text_for_nft_is_shown_and_the_next_one_is_loaded(rules: list[str]) -> None:
     applied = apply(Plan(name="n", operations=(AddNetns(netns="n", why="w"),)))
     for _ in range(2):
         with pytest.raises(KernelError, match=r"(?s)No such file or directory.*nft -f -"):
-            load_nft(f"{padding}add chain ip nowhere c\n", applied)
-        load_nft(f"{padding}add table ip kube-proxy\nadd chain ip kube-proxy c\n", applied)
-        assert list(nft_state("n")) == ["table kube-proxy", "chain c"]
+            load_nft(applied, "jump nowhere", *rules)
+        load_nft(applied, *rules)
+        state = nft_state("n")
+        assert len(state.pop("rules of c", [])) == len(rules)
+        assert list(state) == ["table kube-proxy", "chain c"]
 
 
 @in_sandbox
@@ -663,6 +669,6 @@ def test_a_namespace_in_which_nft_was_used_leaves_nothing_open() -> None:
     begin = len(os.listdir("/proc/self/fd"))
     applied = apply(Plan(name="n", operations=(AddNetns(netns="n", why="w"),)))
     namespaces = len(os.listdir("/proc/self/fd")) - begin
-    load_nft("add table ip kube-proxy\n", applied)
+    load_nft(applied)
     apply(Plan(name="gone", operations=(DelNetns(netns="n", why="w"),)), applied)
     assert len(os.listdir("/proc/self/fd")) < begin + namespaces

@@ -12,36 +12,44 @@ from emulator.kernel.netns import check_output, finish, start
 from emulator.kernel.nf_tables import NfTables
 from emulator.plan.operations import AddNetns, ChangeRules, LoadRules, Plan
 from emulator.plan.rulechange import ChainEdit, Deletion, RuleChange, TableChange
-from emulator.plan.rules import Match, Rule
+from emulator.plan.rules import Match, Rule, RuleSet
 from tests.sandboxed import in_sandbox
 
 pytestmark = pytest.mark.kernel
 
 NFT = "iptables-nft-restore"
-RULES = """\
-*filter
-:OTHERS - [0:0]
-:MARK-DROP - [0:0]
--A FORWARD -d 10.96.0.3/32 -m comment --comment "for nobody" -j DROP
--A FORWARD -d 10.96.0.3/32 -m comment --comment "for nobody" -j MARK-DROP
--A INPUT -p tcp -m comment --comment "default/web cluster IP" -j OTHERS
--A OTHERS -j ACCEPT
-COMMIT
-*nat
-:PORTALS - [0:0]
-:ONE - [0:0]
-:TWO - [0:0]
--A PREROUTING -j PORTALS
--A PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j ONE
--A PORTALS -d 10.96.0.2/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j ONE
--A PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web2 cluster IP" -m tcp --dport 80 -j ONE
--A PORTALS -d 10.96.0.1/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 81 -j TWO
--A PORTALS -p tcp -m tcp --dport 82 -j TWO
--A PORTALS -p tcp -m tcp --dport 83 -j TWO
--A ONE -j RETURN
--A TWO -j RETURN
-COMMIT
-"""
+RULES = RuleSet(
+    {
+        "filter": {
+            "FORWARD": (
+                '-d 10.96.0.3/32 -m comment --comment "for nobody" -j DROP',
+                '-d 10.96.0.3/32 -m comment --comment "for nobody" -j MARK-DROP',
+            ),
+            "INPUT": ('-p tcp -m comment --comment "default/web cluster IP" -j OTHERS',),
+            "OTHERS": ("-j ACCEPT",),
+            "MARK-DROP": (),
+        },
+        "nat": {
+            "PREROUTING": ("-j PORTALS",),
+            "PORTALS": (
+                *(
+                    f'-d {ip}/32 -p tcp -m comment --comment "default/{name} cluster IP" -m tcp --dport '
+                    f"{port} -j {chain}"
+                    for ip, name, port, chain in (
+                        ("10.96.0.1", "web", 80, "ONE"),
+                        ("10.96.0.2", "web", 80, "ONE"),
+                        ("10.96.0.1", "web2", 80, "ONE"),
+                        ("10.96.0.1", "web", 81, "TWO"),
+                    )
+                ),
+                "-p tcp -m tcp --dport 82 -j TWO",
+                "-p tcp -m tcp --dport 83 -j TWO",
+            ),
+            "ONE": ("-j RETURN",),
+            "TWO": ("-j RETURN",),
+        },
+    }
+)
 
 
 def web(number: int, to: str, *, table: str = "nat", chain: str = "PORTALS") -> Rule:
@@ -71,8 +79,7 @@ OF_FILTER = taking(
 )
 
 
-def load(text: str) -> LoadRules:
-    return LoadRules(netns="a", tool="iptables-restore", text=text, why="x")
+LOAD = LoadRules(netns="a", tool="iptables-restore", rules=RULES, why="x")
 
 
 def changing(change: RuleChange) -> ChangeRules:
@@ -80,7 +87,7 @@ def changing(change: RuleChange) -> ChangeRules:
 
 
 def loaded() -> Applied:
-    return apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), load(RULES))), Applied(NFT))
+    return apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), LOAD)), Applied(NFT))
 
 
 def saved(applied: Applied) -> list[str]:
@@ -123,13 +130,14 @@ def test_what_goes_is_what_iptables_would_take_away(change: RuleChange) -> None:
 
     left = ours()
     assert left == of_the_tool()
-    assert sum(line.startswith("-A") for line in left) == RULES.count("-A ") - text.count("-D ") - text.count(
-        "-F "
-    )
+    assert sum(line.startswith("-A") for line in left) == LOAD.text.count("-A ") - text.count(
+        "-D "
+    ) - text.count("-F ")
 
 
-def appending(rules: Sequence[Rule]) -> str:
-    return "*nat\n" + "".join(f"-A PORTALS {rule.text}\n" for rule in rules) + "COMMIT\n"
+def appending(rules: Sequence[Rule]) -> RuleChange:
+    edit = ChainEdit("PORTALS", appended=tuple(rule.text for rule in rules))
+    return change(TableChange(table="nat", edits=(edit,)))
 
 
 def gone(before: list[str], after: list[str]) -> set[str]:
@@ -194,13 +202,13 @@ def test_among_many_rules_and_again_after_a_refusal() -> None:
         return Rule("nat", "PORTALS", match, "ONE", f"default/svc-{number} cluster IP")
 
     many = [rule(number) for number in range(1000)]
-    applied = apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), load(RULES))), Applied(NFT))
+    applied = apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"), LOAD)), Applied(NFT))
     # an ordinary user's socket takes no 1000 at once (net.core.wmem_default)
     for first in range(0, len(many), 250):
         apply(
             Plan(
                 name="more",
-                operations=(load(appending(many[first : first + 250])),),
+                operations=(changing(appending(many[first : first + 250])),),
             ),
             applied,
         )

@@ -271,10 +271,9 @@ def check(operation: Operation) -> None:
     """The text of ``operation`` holds as many rules as its value, and each of them reads as words."""
     if isinstance(operation, LoadRules) and operation.tool == "iptables-restore":
         lines = [line for line in operation.text.splitlines() if line.startswith("-A ")]
-        if operation.rules:  # the router's few are text alone
-            assert len(lines) == sum(
-                len(rules) for chains in operation.rules.tables.values() for rules in chains.values()
-            )
+        assert len(lines) == sum(
+            len(rules) for chains in operation.rules.tables.values() for rules in chains.values()
+        )
         for line in operation.text.splitlines():
             spelled = shlex.split(line)
             comments = [word for before, word in pairwise(spelled) if before == "--comment"]
@@ -282,7 +281,6 @@ def check(operation: Operation) -> None:
     elif isinstance(operation, LoadRules):
         for line in operation.text.splitlines():
             assert _NFT_LINE.fullmatch(_COMMENT.sub("", line)), line
-        assert operation.rules
         assert operation.rules.table
         rows = [row for chain in operation.rules.table.chains.values() for row in (chain.hook, *chain.rules)]
         rows += [element for s in operation.rules.table.sets.values() for element in s.elements.values()]

@@ -12,6 +12,7 @@ from ..ipvs import (
     VirtualServer,
     edits,
     ipset_change,
+    ipset_text,
     ipvsadm_text,
     ipvsadm_words,
     timeout_words,
@@ -24,15 +25,20 @@ IPSET = ("ipset", "-exist", "restore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadIpset(Addition):
-    """Loads ipsets: ``ipset -exist restore`` reads ``text``. ``sets`` are the sets after it, from which a
-    later change is computed.
+    """Loads ipsets by ``ipset -exist restore``: they hold exactly ``sets`` then, and held ``was`` before if
+    it is not None.
     """
 
     stage = Stage.SETS
     tools = ("ipset",)
 
-    text: str
-    sets: tuple[AddressSet, ...] = field(default=(), compare=False, repr=False)
+    sets: tuple[AddressSet, ...] = field(repr=False)
+    was: tuple[AddressSet, ...] | None = field(default=None, repr=False)
+
+    @property
+    def text(self) -> str:
+        """Returns the input of ``ipset``, rendered each time."""
+        return ipset_text(self.sets) if self.was is None else ipset_change(self.was, self.sets)
 
     @property
     def identity(self) -> Identity:
@@ -42,8 +48,8 @@ class LoadIpset(Addition):
         yield from words.feed(self.netns, IPSET, self.text)
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
-        if isinstance(was, LoadIpset) and was.text != self.text:
-            yield replace(self, text=ipset_change(was.sets, self.sets), why=f"{self.why}: what changed")
+        if isinstance(was, LoadIpset) and was.sets != self.sets:
+            yield replace(self, was=was.sets, why=f"{self.why}: what changed")
 
     def undo(self) -> Iterator[Deletion]:
         raise UsageError(f"IPVS and its sets in {self.netns} cannot be removed: start a new run")

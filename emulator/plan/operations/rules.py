@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..nft import NftChange, NftRemoval, NftTable, compare_tables
 from ..rulechange import RuleChange, compare
-from ..rules import RuleSet, RuleTool
+from ..rules import RuleSet, RuleTool, compose
 from . import words
 from .operation import Addition, Identity, Operation, Stage
 
@@ -20,18 +20,19 @@ Change: TypeAlias = RuleChange | NftChange | NftTable | NftRemoval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRules(Addition):
-    """Loads rule text at once: ``tool`` reads ``text`` on its standard input (iptables-restore --noflush, nft
-    -f -).
-
-    ``rules`` are the tables after it, from which a later change is computed; without them a change loads
-    everything again.
+    """Loads all rules of one tool at once: ``tool`` reads them on its standard input (iptables-restore
+    --noflush, nft -f -). For nft they are the table of ``rules``, otherwise its tables.
     """
 
     stage = Stage.RULES
 
     tool: RuleTool
-    text: str
-    rules: RuleSet | None = field(default=None, compare=False, repr=False)
+    rules: RuleSet = field(hash=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """Returns the input of ``tool``, rendered each time."""
+        return self.rules.nft if self.tool == "nft" else compose(self.rules)
 
     @property
     def identity(self) -> Identity:
@@ -41,14 +42,14 @@ class LoadRules(Addition):
         yield from words.feed(self.netns, LOADERS[self.tool], self.text)
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
-        if not isinstance(was, LoadRules) or was.text == self.text:
+        if not isinstance(was, LoadRules) or was.rules == self.rules:
             return
         why = f"{self.why}: what changed"
         old, new = was.rules, self.rules
         change: RuleChange | NftChange | None = None
-        if self.tool == "iptables-restore" and old and new:
+        if self.tool == "iptables-restore":
             change = compare(old, new)
-        elif self.tool == "nft" and old and old.table and new and new.table:
+        elif old.table and new.table:
             change = compare_tables(old.table, new.table)
         if change is None:
             yield replace(self, why=why)
@@ -56,8 +57,6 @@ class LoadRules(Addition):
             yield ChangeRules(netns=self.netns, why=why, tool=self.tool, change=change)
 
     def undo(self) -> Iterator[Operation]:
-        if not self.rules:
-            raise ValueError(f"nobody knows what these rules are: {self}")
         table = self.rules.table
         change = NftRemoval(table.name) if table else compare(self.rules, RuleSet({}))
         yield ChangeRules(netns=self.netns, why=self.no_longer, tool=self.tool, change=change)

@@ -19,6 +19,7 @@ from emulator.errors import UsageError
 from emulator.net import IPV4, Address, InterfaceAddress, Prefix, everything
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.difference import difference
+from emulator.plan.ipvs import AddressSet
 from emulator.plan.nft import NftTable
 from emulator.plan.operations import (
     AddAddress,
@@ -322,13 +323,8 @@ def network(
             LoadRules(
                 netns=node,
                 tool="iptables-restore",
-                text=compose(
-                    rules := RuleSet(
-                        {"nat": {"OUTPUT": tuple(f"-d {pod[1]} -j RETURN" for pod in pods.values())}}
-                    )
-                ),
+                rules=RuleSet({"nat": {"OUTPUT": tuple(f"-d {pod[1]} -j RETURN" for pod in pods.values())}}),
                 why=node,
-                rules=rules,
             ),
         ]
     for name, (node, number, variant) in pods.items():
@@ -423,7 +419,7 @@ def test_the_difference_of_changes_is_a_mistake() -> None:
 
 def test_a_table_of_nfts_own_is_deleted_by_name() -> None:
     table = NftTable("ip kube-proxy", "a table", {}, {})
-    load = LoadRules(netns="a", tool="nft", text=table.text, why="w", rules=RuleSet({}, table))
+    load = LoadRules(netns="a", tool="nft", rules=RuleSet({}, table), why="w")
     base = (AddNetns(netns="a", why="w"),)
     change = difference(Plan(name="x", operations=(*base, load)), Plan(name="x", operations=base))
     assert [op.text for op in change.operations if isinstance(op, ChangeRules)] == [
@@ -439,7 +435,7 @@ LOCAL = tuple(
     AddAddress(netns="a", dev="dummy", address=InterfaceAddress(f"10.96.0.{n}/32"), why="w") for n in (1, 2)
 )
 BALANCED = (
-    LoadIpset(netns="a", text="create X hash:ip\n", why="w"),
+    LoadIpset(netns="a", sets=(AddressSet(name="X", kind="hash:ip"),), why="w"),
     LoadIpvs(netns="a", servers=(), why="w"),
 )
 

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.checked import UnsafeTextError
-from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, ipset_text
+from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer
 from emulator.plan.operations import (
     AddAddress,
     AddDummy,
@@ -23,6 +23,7 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
+from emulator.plan.rules import RuleSet
 from emulator.plan.shell import render_shell
 from tests.small_plan import PLAN
 
@@ -75,7 +76,7 @@ def test_operations_for_one_reason_share_a_comment() -> None:
         lambda text: replace(VETH, name=text),
         lambda text: replace(VETH, peer=text),
         lambda text: replace(VETH, peer_netns=text),
-        lambda text: LoadRules(netns=text, tool="nft", text="", why="w"),
+        lambda text: LoadRules(netns=text, tool="nft", rules=RuleSet({}), why="w"),
     ],
     ids=["netns", "device", "peer", "peer-netns", "rules-netns"],
 )
@@ -95,10 +96,14 @@ def test_a_sysctl_value_is_one_word() -> None:
     assert "net.ipv4.ip_forward='1; reboot'" in script
 
 
-@pytest.mark.parametrize("text", ["*nat\nPODWIRE_EOF\nreboot\n", "a\0b"])
-def test_rules_cannot_end_their_here_document(text: str) -> None:
+@pytest.mark.parametrize("rule", ["-j ACCEPT\nPODWIRE_EOF\nreboot", "a\0b"])
+def test_rules_cannot_end_their_here_document(rule: str) -> None:
     with pytest.raises(UnsafeTextError):
-        script_of(LoadRules(netns="a", tool="iptables-restore", text=text, why="w"))
+        script_of(
+            LoadRules(
+                netns="a", tool="iptables-restore", rules=RuleSet({"nat": {"OUTPUT": (rule,)}}), why="w"
+            )
+        )
 
 
 def test_reasons_and_title_stay_comments() -> None:
@@ -120,7 +125,7 @@ def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
     names = AddressSet(name="KUBE-CLUSTER-IP", kind="hash:ip,port", entries=("10.96.0.10,udp:53",))
     script = script_of(
         AddDummy(netns="a", name="kube-ipvs0", why="a dummy"),
-        LoadIpset(netns="a", text=ipset_text([names]), why="sets"),
+        LoadIpset(netns="a", sets=(names,), why="sets"),
         LoadIpvs(netns="a", servers=(web,), why="servers"),
     )
     check_syntax(script)
