@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..errors import UsageError
-from .parser import file_name
+from .parser import STANDARD_OUTPUT, file_name
 from .running import add_cluster_choice
 
 
@@ -52,8 +52,8 @@ def capture(args: argparse.Namespace) -> int:
     if not places:
         raise UsageError("capture needs a place: podwire capture worker-1/eth0")
     program = capturing.compile_filter(" ".join(args.rest)) if args.rest else None
-    if str(args.write) == "-" and os.isatty(1):
+    if args.write == STANDARD_OUTPUT and os.isatty(1):
         raise UsageError("pcapng is no text for a terminal: | wireshark -k -i -, or -w FILE")
     # opened before namespaces are entered, where it would be another file
-    out = 1 if args.write is None or str(args.write) == "-" else open_file(args.write)
+    out = open_file(args.write or STANDARD_OUTPUT)
     return capturing.capture(running, places, program, out, text=args.write is None, most=args.count)

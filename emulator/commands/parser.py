@@ -13,6 +13,7 @@ from ..report.output import say
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+STANDARD_OUTPUT = Path("/dev/stdout")
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,7 +48,7 @@ def add_nothing(_: argparse.ArgumentParser) -> None:
 
 
 def file_name(text: str) -> Path:
-    """Returns the file that an option names."""
+    """Returns the file that an option names; "-" is standard output."""
     if not text:
         raise argparse.ArgumentTypeError("names no file")
-    return Path(text)
+    return STANDARD_OUTPUT if text == "-" else Path(text)

@@ -16,7 +16,7 @@ from ..errors import printable
 from ..model.flows import Place
 from ..model.results import FlowResult, Report
 from ..objects.warnings import ManifestWarning
-from .markdown import escape
+from .markdown import escape, unlinked
 from .prose_of_verdicts import say_verdict
 from .prose_of_warnings import count_warnings, fold_warnings, name_object, say_warning
 from .tables import render_difference
@@ -42,7 +42,9 @@ def annotate_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> s
     """
     level = "error" if strict else "warning"
     return "".join(
-        _command(level, Place(one.file, one.line), f"{one.code.value} {name_object(one)}", say_warning(one))
+        _command(
+            level, Place(one.file, one.line), f"{one.code.value} {name_object(one)}".strip(), say_warning(one)
+        )
         for one in warnings[:MOST_ANNOTATIONS]
     )
 
@@ -53,13 +55,8 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
     ``pods`` maps an address to ``namespace/name``.
     """
     counts, broken = report.summary, [r for r in report.requirements if r.verdict == "fail"]
-    state = "all as expected" if report.ok else "not as expected"
-    if report.kept and not report.ok:
-        state = f"failed: {count_warnings(report.warnings, strict=True)}"
-    if report.empty and report.kept:
-        state = "nothing to check"
     head = [
-        f"### podwire: {escape(report.topology)}: {state}",
+        f"### podwire: {escape(report.topology)}: {_state(report)}",
         "",
         "| flows | PASS | FAIL | UNKNOWN | warnings |",
         "|---|---|---|---|---|",
@@ -78,6 +75,17 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
             return text + f"\n{left} more flows are not as expected: the JSON report has them.\n"
         text, left = text + block, left - 1
     return text
+
+
+def _state(report: Report) -> str:
+    """Returns whether the run succeeded, and the cause if it did not: each is said once."""
+    if not report.kept:
+        return "not as expected"
+    nothing = "nothing to check" if report.empty else ""
+    if report.ok:
+        return nothing or "all as expected"
+    others = "" if nothing and len(report.warnings) == 1 else count_warnings(report.warnings, strict=False)
+    return f"failed: {', '.join(filter(None, (nothing, others)))} (--strict)"
 
 
 def _wrong(report: Report) -> Iterator[FlowResult]:
@@ -116,6 +124,6 @@ def _block(report: Report, result: FlowResult, pods: Mapping[str, str]) -> str:
     place = report.place_of(result.flow)
     where = f" ({place.file}:{place.line})" if place.file else ""
     # an HTML element, in which Markdown has no escapes
-    title = html.escape(printable(f"{result.verdict.upper()} {result.flow.name}{where}"), quote=False)
+    title = unlinked(printable(f"{result.verdict.upper()} {result.flow.name}{where}"))
     difference = html.escape(render_difference(result, pods, _WIDTH), quote=False)
     return f"\n<details><summary>{title}</summary>\n<pre>\n{difference}\n</pre></details>\n"

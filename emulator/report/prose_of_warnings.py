@@ -160,12 +160,13 @@ def render_warnings(warnings: Sequence[ManifestWarning], width: int | None, *, c
             line = f"{_INDENT}and {row.number - 1} more of this kind: {others}{more}"
             lines += _wrapped(line.rstrip(": "), width)
     codes = tuple(dict.fromkeys(one.code.value for one in warnings))
+    them = "it" if len(warnings) == 1 else "them"
     silences = (
-        f"ignore={codes} of podwire.cluster(), or the annotation {IGNORE_ANNOTATION}, silences them"
+        f"ignore={codes} of podwire.cluster(), or the annotation {IGNORE_ANNOTATION}, silences {them}"
         if called
-        else f"--ignore {','.join(codes)} silences them"
+        else f"--ignore {','.join(codes)} silences {them}"
     )
-    lines += _wrapped(f"podwire doc {' '.join(codes)} explains them; {silences}", width, "")
+    lines += _wrapped(f"podwire doc {' '.join(codes)} explains {them}; {silences}", width, "")
     return "\n".join(lines)
 
 

@@ -418,14 +418,14 @@ def test_warnings_of_one_code_are_folded() -> None:
 def test_the_line_below_has_no_indent_and_fits_who_reads_it() -> None:
     warning = ManifestWarning(code=Code.POLICY, object=ObjectRef("NetworkPolicy", "default/p"))
     assert render_warnings([warning], 40).splitlines()[-2:] == [
-        "podwire doc PW005 explains them;",
-        "--ignore PW005 silences them",
+        "podwire doc PW005 explains it; --ignore",
+        "PW005 silences it",
     ]
     called = render_warnings([warning], None, called=True)
     assert "--ignore" not in called
     assert called.splitlines()[-1] == (
-        "podwire doc PW005 explains them; ignore=('PW005',) of podwire.cluster(), or the annotation "
-        "podwire.dev/ignore, silences them"
+        "podwire doc PW005 explains it; ignore=('PW005',) of podwire.cluster(), or the annotation "
+        "podwire.dev/ignore, silences it"
     )
 
 

@@ -95,6 +95,15 @@ def test_nothing_to_check_is_not_as_expected() -> None:
     assert "nothing to check" in text.splitlines()[0]
 
 
+def test_under_strict_the_cause_is_said_once() -> None:
+    nothing = ManifestWarning(code=Code.NOTHING, object=ObjectRef("", ""))
+    strict = replace(REPORT, flows=(PASSED,), warnings=(nothing,), strict=True)
+    assert summarize(strict, {}).splitlines()[0].endswith(": failed: nothing to check (--strict)")
+    more = replace(strict, warnings=(nothing, warning()))
+    assert summarize(more, {}).splitlines()[0].endswith(": failed: nothing to check, 2 warnings (--strict)")
+    assert annotate(strict).startswith("::error title=PW011::the input has no Pod")
+
+
 def test_summary_has_room_in_a_comment() -> None:
     text = summarize(report(*(failed(f"{number}") for number in range(1000))), {})
     assert len(text.encode()) <= MOST_BYTES
@@ -104,6 +113,7 @@ def test_summary_has_room_in_a_comment() -> None:
 
 def test_summary_shows_names_as_they_are() -> None:
     text = summarize(report(failed("<script>alert(1)</script> *a* `b`", Place("a|b.yaml", 1))), {})
+    assert "FAIL ask @<!-- -->ops, #<!-- -->12" in summarize(report(failed("ask @ops, #12")), {})
     assert "<script>" not in text
     assert "<summary>FAIL &lt;script&gt;alert(1)&lt;/script&gt; *a* `b` (a|b.yaml:1)</summary>" in text
 
