@@ -234,7 +234,7 @@ def _undeclared(
 ) -> None:
     """Adds a listener in the Pod's first container for each port that a slice leads to: a real image would
     usually listen there, declared or not. A Pod with a real command gets none: that command may be the one
-    which listens.
+    which listens. Pods that declare other ports are warned of; one that declares none says nothing about it.
     """
     by_ip = {address.ip: pod for pod in pods if not pod.spec.hostNetwork for address in pod.status.podIPs}
     by_key = {pod.key: pod for pod in pods}
@@ -250,7 +250,8 @@ def _undeclared(
             for port in item.ports:
                 if port.port and not _serves(table, pod, port.port, port.protocol):
                     listener = table.add(pod, pod.spec.containers[0].name, port.port, port.protocol)
-                    added.setdefault(service, []).append(listener)
+                    if any(one.ports for one in serving_containers(pod.spec)):
+                        added.setdefault(service, []).append(listener)
     for service, listeners in added.items():
         pods_of = dict.fromkeys(listener.pod for listener in listeners)
         ports = dict.fromkeys(

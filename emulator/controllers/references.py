@@ -181,7 +181,15 @@ class References:
         ]
         if not pods:
             text = ",".join(f"{key}={value}" for key, value in selector.items())
-            self._report(path, f"no Pod that runs in namespace {namespace} has the labels {text}", "")
+            elsewhere = sorted(
+                {
+                    p.namespace
+                    for p in self._names.pods.values()
+                    if matches_labels(selector, p.metadata.labels)
+                }
+            )
+            hint = f"Pods with them are in namespace {', '.join(elsewhere[:3])}" if elsewhere else ""
+            self._report(path, f"no Pod that runs in namespace {namespace} has the labels {text}", hint)
         return pods
 
     def _service_named(self, name: str, path: str) -> Service | None:

@@ -25,6 +25,7 @@ from .services import KUBERNETES
 
 _PER_POD = ("pod", "holder_pod")  # parts in which equal warnings about several Pods may differ
 _MOST_NAMED = 3  # namespaces and workloads that a warning names
+_BUILT_IN = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})  # every cluster has them
 _MOST_COMPARED = 200  # Services whose labels are compared with those of all Pods
 
 
@@ -47,6 +48,7 @@ def find_warnings(state: ClusterState, inventory: Inventory, findings: Findings)
     given: tuple[Loaded[Any], ...] = (*inventory.pods, *inventory.workloads)
     for loaded in given:
         _check_scheduling(loaded, findings)
+    _check_namespaces(inventory, findings)
     static = {api_server_pod(node.name) for node in state.nodes}
     runs = any(pod.key not in static for pod in state.pods)
     serves = any(service.key != KUBERNETES for service in state.services)
@@ -253,3 +255,28 @@ def _ignored_rules(spec: Mapping[str, Any]) -> Iterator[str]:
 def _is_device(resource: object) -> bool:
     """Returns whether ``resource`` is one that few nodes have (extended resources, huge pages)."""
     return isinstance(resource, str) and ("/" in resource or resource.startswith("hugepages-"))
+
+
+# --- namespaces -------------------------------------------------------------------------------------------
+
+
+def _check_namespaces(inventory: Inventory, findings: Findings) -> None:
+    """Reports the first object of each namespace that an input with Namespaces does not declare, if the name
+    comes near to one that it does: another may well be in the cluster already.
+    """
+    declared = {loaded.object.metadata.name for loaded in inventory.namespaces}
+    given: tuple[Loaded[Any], ...] = (*inventory.workloads, *inventory.pods, *inventory.services)
+    known = declared | _BUILT_IN
+    for loaded in given if declared else ():
+        one = loaded.object
+        if one.metadata.namespace in known or one.metadata.uid:
+            continue
+        known.add(one.metadata.namespace)
+        if found := near(one.metadata.namespace, declared):
+            kind = one.kind if isinstance(one, Workload) else type(one).__name__
+            findings.warn(
+                Code.UNDECLARED_NAMESPACE,
+                ObjectRef(kind, one.key, "metadata.namespace"),
+                namespace=one.metadata.namespace,
+                nearest=found[0],
+            )

@@ -53,6 +53,7 @@ class Code(Enum):
     UNCHECKED_STEP = "PW030"
     UNKNOWN_CODE = "PW031"
     FOREIGN_NODE_PORT = "PW032"
+    UNDECLARED_NAMESPACE = "PW033"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,9 @@ _TEXTS: Mapping[Code, str] = {
         "{object} has node port {port}, outside {range}: an API server refuses it, unless its "
         "--service-node-port-range says otherwise"
     ),
+    Code.UNDECLARED_NAMESPACE: (
+        "{object} is in namespace {namespace}, which no manifest declares (did you mean {nearest}?)"
+    ),
 }
 _INDENT = " " * 7  # before the second and later lines of a warning
 _UNUSED = {

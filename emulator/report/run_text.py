@@ -167,8 +167,10 @@ def _flows(report: Report, form: Form, screen: Screen, pods: Mapping[str, str]) 
     controls = len(report.flows) - len(listed)
     protocols = any(result.flow.protocol != "TCP" for result in report.flows)
     if len(listed) > MOST_FLOWS:
-        return [_counts(report.flows, screen)]
-    return [flow_records(listed, screen, pods, protocols=protocols), _set_aside(controls, screen)]
+        return [_counts(report.flows, screen), _only_checks(listed, screen)]
+    records = flow_records(listed, screen, pods, protocols=protocols)
+    aside = [_set_aside(controls, screen), _only_checks(listed, screen)]
+    return [records, "\n".join(filter(None, aside))]
 
 
 def _counts(results: Sequence[FlowResult], screen: Screen) -> str:
@@ -186,6 +188,14 @@ def _set_aside(controls: int, screen: Screen) -> str:
     if not controls:
         return ""
     text = f"and {_count(controls, 'control')}: the same clients straight to the Pods (-o wide lists them)"
+    return "\n".join(screen.say(text, code=DIM))
+
+
+def _only_checks(listed: Sequence[FlowResult], screen: Screen) -> str:
+    """Returns that the flows which the objects call for were not sent, if FlowChecks stand in their place."""
+    if not listed or not all(result.flow.check for result in listed):
+        return ""
+    text = "flows of FlowChecks only (derive: true or --derive adds those of the objects)"
     return "\n".join(screen.say(text, code=DIM))
 
 

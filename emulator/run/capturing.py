@@ -123,7 +123,7 @@ def capture(
             number = _relay(taps, writer, ended, out, wake)
             writer.take(taps.drain())
             lost = f", {count} lost (the ring was full)" if (count := taps.lost()) else ""
-            complain(f"{writer.count} frames{lost}")
+            complain(f"{writer.count} {'frame' if writer.count == 1 else 'frames'}{lost}")
     if number not in (0, signal.SIGINT):
         raise Interrupted(number)
     return 0

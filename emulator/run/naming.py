@@ -54,6 +54,7 @@ def resolve(
         found = _own(rest, names, namespace)
     if found:
         return found
+    _check_namespace(namespace, members, topology)
     if slash and kind.lower() in _CONTROLLERS:
         controller = f"{_CONTROLLERS[kind.lower()]}/{rest}"
         made = _made_by([controller], members, namespace)
@@ -82,6 +83,14 @@ def check_container(container: str, name: str, member: Member | None) -> None:
         raise UsageError(
             f"container {container} not found in pod {member.name} out of: {', '.join(member.containers)}"
         )
+
+
+def _check_namespace(namespace: str, members: Sequence[Member], topology: str) -> None:
+    known = sorted({one.namespace for one in members})
+    if namespace and known and namespace not in known:
+        near = get_close_matches(namespace, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {_listed(known)}"
+        raise UsageError(f"no Pod is in namespace {namespace!r} of {topology}: {hint}")
 
 
 def _own(name: str, names: Mapping[str, str], namespace: str) -> str:

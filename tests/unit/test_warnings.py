@@ -64,6 +64,16 @@ FLOW = "{name: f, from: {node: worker-1}, to: {service: web, port: 80}}"
 OURS = "podwire.dev/v1alpha1"
 
 
+SHOP = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}"
+
+
+def _in(namespace: str, name: str) -> str:
+    return (
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}}}, "
+        "spec: {containers: [{name: c}]}}"
+    )
+
+
 # code → manifests that provoke it, words of its sentence, manifests that do not
 PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
     Code.SELECTS_NO_POD: (
@@ -232,6 +242,11 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
         "Service default/web has node port 8080, outside 30000-32767: an API server refuses it",
         [_pod(), _service(f"type: NodePort, {WEB[:-2]}, nodePort: 30080}}]")],
     ),
+    Code.UNDECLARED_NAMESPACE: (
+        [SHOP, _in("shpo", "a"), _in("shpo", "b"), _in("logging", "c"), _in("shop", "d")],
+        "Pod shpo/a is in namespace shpo, which no manifest declares (did you mean shop?)",
+        [_in("shpo", "a"), _in("shop", "b")],
+    ),
 }  # fmt: skip
 
 
@@ -333,7 +348,7 @@ def test_codes_are_read_with_commas_or_blanks_in_any_case() -> None:
         UsageError, match=r"--ignore: 'PW0001' is no code of a warning \(hint: did you mean PW001"
     ):
         known_codes(["PW002,PW0001"])
-    with pytest.raises(UsageError, match=r"hint: PW001 to PW032, podwire doc warnings lists"):
+    with pytest.raises(UsageError, match=r"hint: PW001 to PW033, podwire doc warnings lists"):
         known_codes(["services"])
 
 
@@ -405,6 +420,14 @@ def _policies(number: int) -> list[ManifestWarning]:
     return [
         replace(one, object=ObjectRef("NetworkPolicy", f"default/p{n}"), line=n) for n in range(1, number + 1)
     ]
+
+
+def test_a_pod_that_declares_no_port_is_not_compared() -> None:
+    silent = [
+        _pod(containers="{name: c}"),
+        _service("selector: {app: web}, ports: [{port: 80, targetPort: 81}]"),
+    ]
+    assert not [one for one in _found(silent) if one.code is Code.UNDECLARED_PORT]
 
 
 def test_warnings_of_one_code_are_folded() -> None:

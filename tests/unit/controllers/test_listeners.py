@@ -71,10 +71,10 @@ def test_one_container_may_declare_a_port_twice() -> None:
 def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
     state = settled(
         ONE,
-        pod_of("{name: a}, {name: b}"),
+        pod_of("{name: a}, {name: b, ports: [{containerPort: 80}]}"),
         service("s", "selector: {app: p}, ports: [{port: 80, targetPort: 9376}]"),
     )
-    assert rows(state) == [("default/p", "a", 9376, "TCP", False)]
+    assert rows(state) == [("default/p", "b", 80, "TCP", False), ("default/p", "a", 9376, "TCP", False)]
     assert told(state) == (
         (
             "Service default/s targets port 9376, which no container of Pod default/p declares: served "
@@ -86,7 +86,9 @@ def test_an_undeclared_target_port_is_served_with_a_notice() -> None:
 def test_the_notice_is_one_a_service() -> None:
     ports = "{name: a, port: 80}, {name: b, port: 81, protocol: UDP}"
     state = settled(
-        ONE, workload("Deployment", "w", 3, ports=""), service("s", f"selector: {{app: w}}, ports: [{ports}]")
+        ONE,
+        workload("Deployment", "w", 3, ports="{containerPort: 8080}"),
+        service("s", f"selector: {{app: w}}, ports: [{ports}]"),
     )
     (notice,) = told(state)
     assert "80, 81/UDP" in notice

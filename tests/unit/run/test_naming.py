@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from emulator.errors import UsageError
@@ -79,3 +81,16 @@ def test_a_container_is_one_of_the_pod() -> None:
         check_container("ngin", "deploy/web", pod)
     with pytest.raises(UsageError, match="worker-1 is no Pod and has no containers: leave out -c nginx"):
         check_container("nginx", "worker-1", None)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said"),
+    [
+        ("shpo", "no Pod is in namespace 'shpo' of shop: did you mean shop?"),
+        ("x", "no Pod is in namespace 'x' of shop: there are default, shop"),
+    ],
+)
+def test_a_namespace_without_pods_is_told(namespace: str, said: str) -> None:
+    for name in ("client", "deploy/web"):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            found(name, namespace)
