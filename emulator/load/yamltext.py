@@ -53,6 +53,7 @@ _MARKER = re.compile(r"^(?:---|\.\.\.)(?=\s|\Z)", re.MULTILINE)
 _JSON_START = re.compile(r"\s*(?=[{\[])")
 _CONTENT = re.compile(r"^[^\S\n]*[^\s#%]", re.MULTILINE)
 _BYTE_ORDER_MARK = re.compile("^\ufeff", re.MULTILINE)
+_LONE_CARRIAGE_RETURN = re.compile(r"\r(?!\n)")  # ends a line (YAML 1.2, 5.4), as on Macs of old
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])_(?=[0-9])")
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)\Z")
@@ -137,6 +138,7 @@ def read_documents(text: str) -> tuple[list[Document], list[TextFault]]:
     if text.count("\n") > 2 * MAX_VALUES or (_JSON_START.match(text) and text.count(",") > MAX_VALUES):
         # parse without counting lines
         return [], [TextFault(1, f"holds more than {MAX_VALUES} keys and values", TOO_MUCH)]
+    text = _LONE_CARRIAGE_RETURN.sub("\n", text) if "\r" in text else text
     if "\ufeff" in text:
         text = _BYTE_ORDER_MARK.sub("", text)
     if not text.endswith("\n"):

@@ -172,6 +172,14 @@ def test_a_key_that_a_merge_brought_is_not_there_twice() -> None:
     assert document.remarks == ()
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_every_end_of_a_line_parts_documents(end: str) -> None:
+    documents, faults = read_documents(end.join(["a: 1", "---", "b: 2", "---", "c: {", ""]))
+    assert [document.value for document in documents] == [{"a": 1}, {"b": 2}]
+    assert [fault.document for fault in faults] == [3]
+    assert documents[1].lines[("b",)] == 3
+
+
 @pytest.mark.parametrize("letter", ["y", "N"])
 def test_a_plain_letter_is_told(letter: str) -> None:
     (document,), _ = read_documents(f"a: 'y'\nk: {letter}")
