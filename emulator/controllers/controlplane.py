@@ -2,12 +2,13 @@
 servers.
 
 May import ``objects`` and this room. As in a cluster that kubeadm made, the API server's endpoints carry no
-``nodeName``, so they are remote to every node.
+``nodeName``, so they are remote to every node. API servers maintain those endpoints themselves, so that a
+dump's say where they are, and at which port (k3s and MicroK8s run them outside of Pods).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..cluster.state import API_SERVER_PORT
 from ..objects.kinds import (
@@ -16,6 +17,7 @@ from ..objects.kinds import (
     Endpoint,
     EndpointConditions,
     EndpointPort,
+    Endpoints,
     EndpointSlice,
     Node,
     ObjectMeta,
@@ -32,19 +34,61 @@ from .shape import is_control_plane, is_etcd
 ETCD_CLIENT_PORT, ETCD_PEER_PORT = 2379, 2380
 
 
-def static_pods(nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]]) -> list[Draft[Pod]]:
-    """Returns an API server on each control plane and an etcd on each etcd node, unless the input has that
-    Pod.
+def api_servers(
+    nodes: Iterable[Node],
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    endpoints: Iterable[Endpoints],
+) -> dict[str, int]:
+    """Returns the port of the API server on each node that has one: on the control planes, and on nodes whose
+    addresses are endpoints of Service default/kubernetes.
     """
-    present = {draft.object.key for draft in pods}
+    given: dict[str, int] = {}
+    for item in slices:
+        if (item.metadata.namespace, item.serviceName) == ("default", "kubernetes"):
+            given |= _served((ip for one in item.endpoints for ip in one.addresses[:1]), item.ports)
+    for one in endpoints:
+        if (one.metadata.namespace, one.metadata.name) == ("default", "kubernetes"):
+            for subset in one.subsets:
+                given |= _served((address.ip for address in subset.addresses), subset.ports)
+    targets = (_target(service) for service in services if service.key == "default/kubernetes")
+    usual = next(filter(None, (*given.values(), *targets)), API_SERVER_PORT)
+    ports: dict[str, int] = {}
+    for node in nodes:
+        own = next((given[ip] for ip in node.internalIPs if ip in given), None)
+        if own or is_control_plane(node):
+            ports[node.name] = own or usual
+    return ports
+
+
+def _served(addresses: Iterable[str], ports: Sequence[EndpointPort]) -> dict[str, int]:
+    number = next((port.port for port in ports if port.port and port.protocol == "TCP"), None)
+    return dict.fromkeys(addresses, number) if number else {}
+
+
+def static_pods(
+    nodes: Sequence[Draft[Node]], pods: Iterable[Draft[Pod]], servers: Mapping[str, int]
+) -> list[Draft[Pod]]:
+    """Returns an API server on each node of ``servers`` (its port by node) and an etcd on each etcd node,
+    unless the input has that Pod, or another one at the API server's port.
+    """
+    given = [draft.object for draft in pods]
+    present = {pod.key for pod in given}
+    taken = {
+        (pod.spec.nodeName, port.containerPort)
+        for pod in given
+        if pod.spec.hostNetwork
+        for container in pod.spec.containers
+        for port in container.ports
+        if port.protocol == "TCP"
+    }
     made = []
     for draft in nodes:
         node = draft.object
         components: list[tuple[str, tuple[ContainerPort, ...]]] = []
-        if is_control_plane(node):
-            components.append(
-                ("kube-apiserver", (ContainerPort(name="https", containerPort=API_SERVER_PORT),))
-            )
+        number = servers.get(node.name)
+        if number and (node.name, number) not in taken:
+            components.append(("kube-apiserver", (ContainerPort(name="https", containerPort=number),)))
         if is_etcd(node):
             client = ContainerPort(name="client", containerPort=ETCD_CLIENT_PORT)
             components.append(("etcd", (client, ContainerPort(name="peer", containerPort=ETCD_PEER_PORT))))
@@ -90,8 +134,10 @@ def kubernetes_service(services: Iterable[Draft[Service]], origin: Origin) -> li
     ]
 
 
-def kubernetes_slice(nodes: Iterable[Node], findings: Findings) -> EndpointSlice:
-    """Returns the EndpointSlice default/kubernetes: every control-plane node's address, port 6443."""
+def kubernetes_slice(service: Service, nodes: Iterable[Node], findings: Findings) -> EndpointSlice:
+    """Returns the EndpointSlice of ``service``, default/kubernetes: every control-plane node's address, and
+    the targetPort.
+    """
     planes = [node for node in nodes if is_control_plane(node) and node.internalIPs]
     if not planes:
         findings.notice("no node is a control plane: Service default/kubernetes has no endpoint")
@@ -103,5 +149,9 @@ def kubernetes_slice(nodes: Iterable[Node], findings: Findings) -> EndpointSlice
             Endpoint(addresses=(node.internalIPs[0],), conditions=EndpointConditions(ready=True))
             for node in planes
         ),
-        ports=(EndpointPort(name="https", protocol="TCP", port=API_SERVER_PORT),),
+        ports=(EndpointPort(name="https", protocol="TCP", port=_target(service) or API_SERVER_PORT),),
     )
+
+
+def _target(service: Service) -> int | None:
+    return next((port.targetPort for port in service.spec.ports if isinstance(port.targetPort, int)), None)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..cluster.state import (
-    API_SERVER_PORT,
     HealthCheck,
     Listener,
     pod_netns,
@@ -24,10 +23,9 @@ from ..objects.config import ExternalClient, ExternalServer
 from ..objects.kinds import EndpointSlice, Node, Pod, Service
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code
-from .controlplane import api_server_pod
+from .controlplane import api_server_pod, api_servers
 from .findings import Findings
 from .placement import serving_containers
-from .shape import is_control_plane
 
 
 class _Table:
@@ -113,7 +111,7 @@ def make_listeners(
 ) -> tuple[Listener, ...]:
     """Returns every listener but health checks. First the declared container ports in the Pods' order, then
     the ports that EndpointSlices lead to though no container declares them (``containerPort`` is
-    informational in Kubernetes), then an API server on every control plane, then servers outside the cluster.
+    informational in Kubernetes), then the API servers, then servers outside the cluster.
     Listeners in ``before`` go on as long as their Pod runs, even if no slice leads to them any more.
     """
     placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
@@ -122,14 +120,11 @@ def make_listeners(
         _declared(pod, commands.get(pod.key, ()), table, findings)
     _undeclared(placed, slices, commands, table, findings)
     by_key = {pod.key: pod for pod in placed}
-    for node in nodes:
-        api_server = by_key.get(api_server_pod(node.name))
-        if (
-            is_control_plane(node)
-            and api_server is not None
-            and not _serves(table, api_server, API_SERVER_PORT, "TCP")
-        ):
-            table.add(api_server, api_server.spec.containers[0].name, API_SERVER_PORT, "TCP")
+    servers = api_servers(nodes, (), slices, ())
+    for name, port in servers.items():
+        api_server = by_key.get(api_server_pod(name))
+        if api_server is not None and not _serves(table, api_server, port, "TCP"):
+            table.add(api_server, api_server.spec.containers[0].name, port, "TCP")
     for listener in before:
         if listener.pod in by_key and not listener.refused:
             _go_on(by_key[listener.pod], listener, table)

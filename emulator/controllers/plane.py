@@ -57,7 +57,7 @@ from .contested import (
     notice_on_link,
     notice_outside,
 )
-from .controlplane import kubernetes_service, static_pods
+from .controlplane import api_servers, kubernetes_service, static_pods
 from .findings import Draft, Findings
 from .listeners import add_health_checks, make_listeners, notice_host_ports
 from .loadbalancers import (
@@ -374,7 +374,13 @@ class ControlPlane:
     def _reconcile_workloads(self, events: Sequence[Event] | None) -> None:
         findings = self._findings["workloads"] = Findings()
         nodes = [_draft(one) for one in self._list("Node")]
-        for draft in static_pods(nodes, self._pods()):
+        servers = api_servers(
+            [draft.object for draft in nodes],
+            (draft.object for draft in self._drafts("Service")),
+            (one.object for one in self.store.list("EndpointSlice")),
+            (one.object for one in self.store.list("Endpoints")),
+        )
+        for draft in static_pods(nodes, self._pods(), servers):
             self._static.add(self._put(draft, "Pod").created)
         self.replace_outdated(events or ())
         if events is not None:

@@ -30,6 +30,7 @@ from ..objects.warnings import Code
 from .findings import Draft, Findings
 
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
+_CONTROL_PLANE_LABELS = frozenset({CONTROL_PLANE_LABEL, "node-role.kubernetes.io/master"})
 # kubeadm's taint of control planes
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 ETCD_LABEL = "node-role.kubernetes.io/etcd"
@@ -47,7 +48,8 @@ _WORKER_NAME = re.compile(r"worker-([1-9]\d{0,2})")
 
 
 def is_control_plane(node: Node) -> bool:
-    return CONTROL_PLANE_LABEL in node.metadata.labels
+    """Returns whether kubeadm's label says so: today's, or that of releases before 1.24."""
+    return not _CONTROL_PLANE_LABELS.isdisjoint(node.metadata.labels)
 
 
 def is_etcd(node: Node) -> bool:

@@ -117,7 +117,7 @@ def service_slices(
         # the API server maintains it, Endpoints and slice alike
         if endpoints:
             return list(_mirrored(service, endpoints, seed, names))
-        return [kubernetes_slice(sources.nodes, findings)]
+        return [kubernetes_slice(service, sources.nodes, findings)]
     if service.spec.selector:
         if OWN in by:
             return ()

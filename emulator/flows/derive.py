@@ -17,7 +17,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import get_args
 
-from ..cluster.state import API_SERVER_PORT, ClusterState
+from ..cluster.state import ClusterState
 from ..model.flows import (
     Client,
     Destination,
@@ -201,6 +201,8 @@ class _Deriver:
                 self._dial_pod(node_client(node), mine[-1], "same node")
             if theirs and node is not following:
                 self._dial_pod(node_client(node), theirs[-1], "other node")
+        slices = self.state.slices_of.get("default/kubernetes", ())
+        api_server_ports = {port.port for one in slices for port in one.ports}
         for pod in self.choice.pods[:1]:
             client = pod_client(pod)
             own = self.state.node[pod.spec.nodeName]
@@ -209,7 +211,7 @@ class _Deriver:
                 self.add(client, self._to_node(other, 0), "ICMP", "other node")
             for listener in self.state.listeners:
                 if (
-                    listener.port == API_SERVER_PORT
+                    listener.port in api_server_ports
                     and listener.netns in self.state.node
                     and not listener.refused
                 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from emulator.cluster.state import ClusterState
 from tests.told import told
 from tests.unit.controllers.clusters import (
@@ -117,6 +119,30 @@ def test_the_api_server_listens_declared_or_not() -> None:
         state = settled(*manifests)
         assert [(li.netns, li.port) for li in state.listeners] == [("n", 6443)]
         assert len(state.pods) == 1
+
+
+OWN_SLICE = """{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: kubernetes, \
+labels: {kubernetes.io/service-name: kubernetes}},
+    addressType: IPv4, ports: [{name: https, port: 16443}], endpoints: [{addresses: [172.18.0.9]}]}"""
+OWN_ENDPOINTS = """{apiVersion: v1, kind: Endpoints, metadata: {name: kubernetes}, subsets: [{addresses: \
+[{ip: 172.18.0.9}], ports: [{name: https, port: 16443}]}]}"""
+
+
+@pytest.mark.parametrize("given", [OWN_SLICE, OWN_ENDPOINTS])
+@pytest.mark.parametrize("label", ["", "node-role.kubernetes.io/control-plane: ''"])
+def test_an_api_server_is_where_its_own_endpoints_say(given: str, label: str) -> None:
+    plane = node("n", address="172.18.0.9", labels=label)
+    other = node("m", address="172.18.0.10")
+    state = settled(plane, other, given)
+    assert [(li.netns, li.port) for li in state.listeners] == [("n", 16443)]
+
+
+def test_an_api_server_of_another_namespace_is_not_made_twice() -> None:
+    plane = node("n", labels="node-role.kubernetes.io/control-plane: ''")
+    meta = "namespace: openshift-kube-apiserver"
+    own = pod("api-n", "", "{containerPort: 6443}", "nodeName: n, hostNetwork: true", meta=meta)
+    state = settled(plane, own)
+    assert [(li.pod, li.port) for li in state.listeners] == [("openshift-kube-apiserver/api-n", 6443)]
 
 
 def test_host_ports_are_ignored_with_a_notice() -> None:

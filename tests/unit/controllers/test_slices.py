@@ -323,6 +323,19 @@ def test_kubernetes_leads_to_every_control_plane() -> None:
     assert [(p.name, p.port) for p in made.ports] == [("https", 6443)]
 
 
+def test_the_control_plane_of_an_old_release_has_another_label() -> None:
+    (made,) = slices_of(node("n", labels="node-role.kubernetes.io/master: ''"), name="kubernetes")
+    assert len(made.endpoints) == 1
+
+
+def test_kubernetes_leads_to_the_port_that_its_service_has() -> None:
+    own = service("kubernetes", "ports: [{name: https, port: 443, targetPort: 8443}]")
+    state = settled(ONE, own)
+    ((made,),) = (state.slices_of["default/kubernetes"],)
+    assert [(p.name, p.port) for p in made.ports] == [("https", 8443)]
+    assert [(li.netns, li.port) for li in state.listeners] == [("control-plane", 8443)]
+
+
 def test_without_a_control_plane_kubernetes_has_no_endpoint_and_a_notice() -> None:
     state = settled(node("n"))
     assert [s.endpoints for s in state.slices_of["default/kubernetes"]] == [()]
