@@ -186,5 +186,5 @@ def test_why_a_node_port_is_not_served(proxy: dict[str, object], ip: str, words:
     expected = expectations.expect(replace(flow, to=replace(flow.to, ip=ip)))
     assert (expected.outcome, say(expected.because)) == (
         "rejected",
-        f"{words}: a closed port (docs/semantics 9)",
+        f"{words}: a closed port (podwire doc semantics 9)",
     )
