@@ -23,7 +23,7 @@ from typing import TypeAlias
 from ..kernel import linux
 from ..kernel.limits import is_address_space_limited
 from ..kernel.netns import Entered, Namespaces
-from ..kernel.threads import for_each
+from ..kernel.threads import Thread, for_each
 from ..model.frames import Captured
 from ..net import IPV4, IPV6
 
@@ -170,6 +170,7 @@ class Taps:
         self._epoll: select.epoll | None = None
         self._by_descriptor: dict[int, _Tap] = {}  # those that are registered there
         self._lost = 0
+        self._closing: Thread | None = None
 
     def open(
         self,
@@ -270,7 +271,10 @@ class Taps:
         return self._lost
 
     def close_in(self, names: Collection[str]) -> None:
-        """Closes the taps in the namespaces ``names``, which are deleted; unread frames are lost."""
+        """Closes the taps in the namespaces ``names``, which are deleted; unread frames are lost.
+
+        A thread waits for the RCU grace period of each (:meth:`wait_until_closed`).
+        """
         gone = [tap for tap in self._taps if tap.name in names]
         self._taps = [tap for tap in self._taps if tap.name not in names]
         for tap in gone:
@@ -279,10 +283,22 @@ class Taps:
             if self._epoll is not None and descriptor in self._by_descriptor:
                 del self._by_descriptor[descriptor]
                 self._epoll.unregister(descriptor)
-        _for_each(gone, _Tap.close)
+        self.wait_until_closed()
+        self._closing = None if is_address_space_limited() else Thread(partial(_for_each, gone, _Tap.close))
+        if self._closing:
+            self._closing.start()
+        else:
+            _for_each(gone, _Tap.close)
+
+    def wait_until_closed(self) -> None:
+        """Waits until the taps in deleted namespaces are closed: no thread of theirs runs any more."""
+        if self._closing:
+            self._closing.join()
+        self._closing = None
 
     def close(self) -> None:
         """Closes all rings, in parallel: the kernel waits for an RCU grace period for each."""
+        self.wait_until_closed()
         if self._epoll is not None:
             self._epoll.close()
         self._epoll, self._by_descriptor = None, {}

@@ -68,10 +68,9 @@ class FlowBook:
         )
         if connection:
             flow, attempts = replace(flow, connection=connection), 1
-        if attempts is None:
-            attempts = self.expectations.attempts(flow)
+        flow = self.expectations.with_attempts(flow) if attempts is None else replace(flow, attempts=attempts)
         translated = self.expectations.translation(flow) is not None
-        flow = replace(flow, attempts=attempts, controls=self._controls(flow) if translated else ())
+        flow = replace(flow, controls=self._controls(flow) if translated else ())
         self._flows[flow.name] = flow
         if not (translated or via or check):
             self._direct.setdefault((client.netns, to.ip, to.port, protocol), flow.name)

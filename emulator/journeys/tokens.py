@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from ..model.flows import Attempt
 from ..model.frames import Frame
-from ..net import PROTOCOL_NUMBER, Address
+from ..net import PROTOCOL_NUMBER, Address, Endpoint
 
 _TCP = PROTOCOL_NUMBER["TCP"]
 
@@ -245,3 +245,34 @@ def divide_frames(
         for frame in frames:
             own[claimants[max(0, bisect_right(starts, frame.time) - 1)]].append(frame)
     return own, collisions
+
+
+def find_answering(attempts: Sequence[Attempt], frames: Iterable[Frame]) -> dict[str, set[Endpoint]]:
+    """Returns, by flow, the senders of the replies to ``attempts``: endpoints of Services among them.
+
+    Cheaper than journeys, and enough to know whether more attempts are wanted: an attempt whose packets are
+    hard to find has none.
+    """
+    clients = {attempt.netns for attempt in attempts}
+    openings: defaultdict[tuple[str, Address, int, Address, int], list[Frame]] = defaultdict(list)
+    senders: defaultdict[int, set[Endpoint]] = defaultdict(set)
+    for frame in frames:
+        _, _, netns, _, _, _, src, sport, dst, dport, _, flags, token, reply, _ = frame
+        if not token:
+            continue
+        if reply:
+            senders[token].add(Endpoint(src, sport))
+        elif flags == "S" and netns in clients:
+            openings[netns, src, sport, dst, dport].append(frame)
+    answering: dict[str, set[Endpoint]] = {attempt.flow: set() for attempt in attempts}
+    for attempt in attempts:
+        found = answering[attempt.flow]
+        if attempt.answer and attempt.answer.local:
+            found.add(attempt.answer.local)
+        elif attempt.token:
+            found |= senders[attempt.token]
+        else:
+            for frame in openings.get((attempt.netns, *attempt.src, *attempt.dst), ()):
+                if _within(frame, attempt):
+                    found |= senders[frame.token]
+    return answering

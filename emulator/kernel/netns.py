@@ -173,12 +173,21 @@ def finish(process: subprocess.Popen[str], netns: str, stdin: str = "", timeout:
         process.kill()
         process.communicate()
         raise ToolKilledError(netns, command, f"no end after {timeout:.0f} s", stdin) from None
+    check_end(process, netns, command, err, stdin)
+    return out
+
+
+def check_end(
+    process: subprocess.Popen[str], netns: str, command: Sequence[str], said: str, stdin: str
+) -> None:
+    """Raises KernelError if ``process``, which has ended, refused its input, ToolKilledError if it was
+    killed. ``said``: its standard error.
+    """
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        raise ToolKilledError(netns, command, f"{err}{command[0]} was killed by {name}".strip(), stdin)
+        raise ToolKilledError(netns, command, f"{said}{command[0]} was killed by {name}".strip(), stdin)
     if process.returncode:
-        raise KernelError(netns, command, err or f"exit code {process.returncode}", stdin)
-    return out
+        raise KernelError(netns, command, said or f"exit code {process.returncode}", stdin)
 
 
 def check_output(namespaces: Namespaces, netns: str, command: Sequence[str]) -> str:

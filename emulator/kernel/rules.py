@@ -1,8 +1,9 @@
 """Loads rules: chooses the loader of each text, and how many run at once.
 
 Large texts are loaded by processes (``iptables-restore``, ``nft``), one for each processor at a time; small
-ones of nft by the library in this process; deletions of iptables-nft by handle. Loaders of one namespace run
-one after the other: a transaction of nf_tables fails when another one gets in between.
+ones of nft by the library in this process; changes by a restore command that goes on running, those that
+only delete rules of iptables-nft by handle. Loaders of one namespace run one after the other: a transaction
+of nf_tables fails when another one gets in between.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .limits import TOO_LONG, too_long
 from .netns import Namespaces, finish, start
 from .nf_tables import NfTables
 from .nft import Nft, open_nft
+from .restore import Restore
 
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once
@@ -39,6 +41,7 @@ class RuleLoader:
         self._nft: dict[str, Nft | None] = {}
         self._nf_tables: dict[str, NfTables] = {}
         self._with_nft: set[str] = set()  # namespaces whose table has been loaded
+        self._restores: dict[str, Restore] = {}
 
     def load(self, ops: Sequence[Load]) -> None:
         """Loads the rules of ``ops``. Raises KernelError at the first refusal."""
@@ -57,12 +60,15 @@ class RuleLoader:
     def _load_at_once(self, ops: Sequence[Load]) -> None:
         """Loads ``ops``, each of another namespace. Each is rendered once."""
         small, running = list[tuple[Load, str]](), list[tuple[Popen[str], Load, str]]()
+        changing: list[Restore] = []
         for op in ops:
             if self._taken_away(op):
                 continue
             text = op.text
             if op.tool == "nft" and len(text) <= SMALL_TEXT and self._nft_in(op.netns):
                 small.append((op, text))
+            elif op.tool == "iptables-restore" and isinstance(op, ChangeRules):
+                changing.append(self._begin_change(op, text))
             else:
                 running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
@@ -71,7 +77,16 @@ class RuleLoader:
         for process, op, text in running:
             with self._piecewise(op):
                 finish(process, op.netns, text, LOAD_SECONDS)
+        for restore in changing:
+            restore.finish(LOAD_SECONDS)
         self._with_nft |= {op.netns for op in ops if op.tool == "nft"}
+
+    def _begin_change(self, op: ChangeRules, text: str) -> Restore:
+        if op.netns not in self._restores:
+            self._restores[op.netns] = Restore(self._namespaces, op.netns, self._command(op))
+        restore = self._restores[op.netns]
+        restore.begin(text)
+        return restore
 
     @contextmanager
     def _piecewise(self, op: Load) -> Iterator[None]:
@@ -134,11 +149,16 @@ class RuleLoader:
     def forget_namespace(self, netns: str) -> None:
         """Closes the sockets of ``netns``, which is about to be deleted."""
         self._with_nft.discard(netns)
-        for held in (self._nft.pop(netns, None), self._nf_tables.pop(netns, None)):
+        held_here = (
+            self._nft.pop(netns, None),
+            self._nf_tables.pop(netns, None),
+            self._restores.pop(netns, None),
+        )
+        for held in held_here:
             if held:
                 held.close()
 
     def close(self) -> None:
         """Closes sockets and libraries."""
-        for netns in {*self._nft, *self._nf_tables}:
+        for netns in {*self._nft, *self._nf_tables, *self._restores}:
             self.forget_namespace(netns)

@@ -70,6 +70,8 @@ class Destination:
 class Flow:
     """Describes one client that talks to one destination, ``attempts`` times. ``called``: its name without
     the FlowCheck and the step ("": it has no other name).
+
+    ``enough`` attempts are the last ones, if every endpoint that must be met was met (0: all are sent).
     """
 
     name: str
@@ -79,6 +81,7 @@ class Flow:
     to: Destination
     protocol: FlowProtocol
     attempts: int
+    enough: int = 0
     via: str = ""  # the node whose eth0 an external client's packets enter through
     controls: tuple[str, ...] = ()  # names of the flows that are this one's control
     control: bool = False  # this flow is itself a control

@@ -268,7 +268,9 @@ class FlowSpec:
     via: Annotated[str, "The node through which an external client's packets enter the cluster."] = ""
     protocol: Annotated[FlowProtocol, "The protocol."] = "TCP"
     attempts: Annotated[
-        int | None, "How often it is sent. Left out: often enough to meet every endpoint that is possible."
+        int | None,
+        "How often it is sent. Left out: until every endpoint that is possible has answered, and often "
+        "enough to meet one too many.",
     ] = None
     connection: Annotated[
         str, "Flows of one FlowCheck with the same connection share one socket, and so its source port."

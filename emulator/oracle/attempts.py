@@ -13,6 +13,8 @@ from ..objects.kinds import Service
 
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
+# the accepted chance that an endpoint too many, chosen as often as each of the others, is never chosen
+OVERLOOKED = 1e-3
 
 
 def attempts_for(backends: int) -> int:
@@ -33,6 +35,18 @@ def attempts_to_meet_each(backends: int) -> int:
     return math.floor(needed) + 1
 
 
+@lru_cache(maxsize=4096)
+def attempts_for_stranger(backends: int) -> int:
+    """Returns the least number of connections that meets an endpoint too many beside ``backends`` others, all
+    chosen with equal chance, but for a risk below 1e-3: the least k with (1-1/(n+1))^k < 1e-3.
+
+    One endpoint that alone is promised is met by the first connection, and one it is.
+    """
+    if backends <= 1:
+        return 1
+    return math.floor(math.log(OVERLOOKED) / math.log1p(-1 / (backends + 1))) + 1
+
+
 def attempts_to_meet(service: Service, backends: int) -> int:
     """Returns the attempts that meet every one of ``backends``; 0 if no number does, since session affinity
     leads to the same one.
@@ -46,7 +60,12 @@ def attempts_of(expectation: Expectation) -> int:
     """Returns how many connections meet every endpoint of ``expectation`` that may answer; 1 where
     none does.
     """
-    return attempts_for(len(expectation.endpoints)) if expectation.backends else 1
+    return attempts_for(count_choices(expectation))
+
+
+def count_choices(expectation: Expectation) -> int:
+    """Returns how many endpoints a connection is led to with equal chance; 1 where none answers."""
+    return len(expectation.endpoints) if expectation.backends else 1
 
 
 def find_required(

@@ -47,10 +47,12 @@ from .arp_flux import promise_under_arp_flux
 from .attempts import (
     MAX_ATTEMPTS,
     attempts_for,
+    attempts_for_stranger,
     attempts_of,
     attempts_to_meet,
     attempts_to_meet_each,
     chances,
+    count_choices,
     find_required,
 )
 from .balancer import expect_balanced
@@ -208,11 +210,15 @@ class Expectations:
             c.backend for c in met.endpoints.usable or met.endpoints.candidates
         )
 
-    def attempts(self, flow: Flow) -> int:
-        """Returns how many connections ``flow`` should make to meet every endpoint that it may."""
+    def with_attempts(self, flow: Flow) -> Flow:
+        """Returns ``flow`` with the connections that meet every endpoint that it may, and with those that are
+        enough once it has: an endpoint too many would have been met by then.
+        """
         if legs := find_legs(self._facts, flow):
-            return attempts_for(chances([self.expect(leg) for leg in legs]))
-        return attempts_of(self.expect(flow))
+            choices = chances([self.expect(leg) for leg in legs])
+        else:
+            choices = count_choices(self.expect(flow))
+        return replace(flow, attempts=attempts_for(choices), enough=attempts_for_stranger(choices))
 
     def translation(self, flow: Flow) -> Translation | None:
         """Returns the node whose kube-proxy takes ``flow`` up, and for which Service port (with a balancer in

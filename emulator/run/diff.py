@@ -186,6 +186,7 @@ def merge_flows(planned: Sequence[Sequence[Flow]]) -> tuple[Flow, ...]:
         merged[flow.name] = replace(
             known,
             attempts=max(known.attempts, flow.attempts),
+            enough=max(known.enough, flow.enough),
             controls=tuple(dict.fromkeys((*known.controls, *flow.controls))),
         )
     return tuple(sorted(merged.values(), key=lambda flow: flow.control))

@@ -5,11 +5,13 @@ is not as promised.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 from ..journeys.correlate import Correlation, correlate
+from ..journeys.tokens import find_answering
 from ..kernel.apply import Applied, do
 from ..kernel.inspect import collect_state, count_overflows, read_addresses
 from ..model.findings import Reached
@@ -83,17 +85,65 @@ def _probe(
     with live.clock.phase("probe"):
         for routes, flows in rounds(moment.state, moment.flows):
             do(routes, live.applied)
-            attempts += prober.probe(
-                flows,
-                crafted=not schedule.pairs,
-                talk=not schedule.pairs,
-                relayed=relayed,
-                hidden=hidden,
-                servers=servers,
+            send = partial(
+                prober.probe, talk=not schedule.pairs, relayed=relayed, hidden=hidden, servers=servers
             )
+            attempts += _send(send, schedule, flows, {*hidden, *servers}, live, prober)
             do([gone for route in routes for gone in route.undo()], live.applied)
     after = count_overflows(live.applied.namespaces, netns)
     return attempts, frozenset(name for name in netns if after[name] > before[name])
+
+
+def _send(
+    send: Callable[..., list[Attempt]],
+    schedule: Schedule,
+    flows: Sequence[Flow],
+    unseen: Collection[str],
+    live: Live,
+    prober: Prober,
+) -> list[Attempt]:
+    """Sends the attempts that are enough, and the others of flows of which an endpoint was not met."""
+    at_first, seen = [_at_first(flow, schedule, unseen) for flow in flows], len(live.recording.frames)
+    sent = send(at_first, crafted=not schedule.pairs)
+    others = [
+        replace(flow, attempts=flow.attempts - first.attempts)
+        for flow, first in zip(flows, at_first, strict=True)
+        if first.attempts < flow.attempts
+    ]
+    if others:
+        live.recording.drain()
+    missed = find_missed(others, schedule, sent, live.recording.frames[seen:])
+    prober.pass_over(sum(flow.attempts for flow in others) - sum(flow.attempts for flow in missed))
+    return [*sent, *(send(missed, crafted=False) if missed else ())]
+
+
+def _at_first(flow: Flow, schedule: Schedule, unseen: Collection[str]) -> Flow:
+    """Returns ``flow`` with the attempts that are sent before it is asked who answered: all of them, if it is
+    in ``unseen``, whose endpoints the frames do not tell, or if no endpoint must be met.
+    """
+    if not flow.enough or flow.name in unseen or not schedule.expectations[flow.name].must_meet:
+        return flow
+    return replace(flow, attempts=min(flow.attempts, flow.enough))
+
+
+def find_missed(
+    flows: Sequence[Flow], schedule: Schedule, sent: Sequence[Attempt], frames: Sequence[Frame]
+) -> list[Flow]:
+    """Returns those of ``flows`` of which an endpoint that must be met has not answered ``sent``, as far as
+    ``frames`` show.
+    """
+    names = {flow.name for flow in flows}
+    answering = (
+        find_answering([attempt for attempt in sent if attempt.flow in names], frames) if names else {}
+    )
+    return [
+        flow
+        for flow in flows
+        if any(
+            group.isdisjoint(answering.get(flow.name, ()))
+            for group in schedule.expectations[flow.name].must_meet
+        )
+    ]
 
 
 def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[Notice]:

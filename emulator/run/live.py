@@ -61,6 +61,7 @@ class Live:
 
     def _prepare_to_listen(self) -> None:
         schedule = self._schedule
+        self._bare_segments = self._keep or needs_bare_segments(schedule)
         self._width = slot_width(schedule)
         self._slots = ring_slots(schedule, _namespaces(schedule) | set(self.applied.namespaces), self._width)
         self.taps = Taps()
@@ -122,6 +123,8 @@ class Live:
         """Ends the real commands of removed containers, and starts those of new ones. No other thread may run
         now.
         """
+        if state.commands:
+            self.taps.wait_until_closed()
         with self.clock.phase("servers"):
             end_commands(state, self.applied.namespaces, self.commands)
             started = start_commands(state, self.applied.namespaces, self.logs, self.commands)
@@ -165,7 +168,7 @@ class Live:
             return None  # requests are followed
         if self._schedule.pairs:
             return HANDSHAKES
-        return None if self._keep or needs_bare_segments(self._schedule) else WITHOUT_BARE_SEGMENTS
+        return None if self._bare_segments else WITHOUT_BARE_SEGMENTS
 
 
 def _namespaces(schedule: Schedule) -> set[str]:

@@ -273,6 +273,11 @@ class Prober:
         self._namespaces.leave()
         return [*sent, *self._done]
 
+    def pass_over(self, attempts: int) -> None:
+        """Counts ``attempts`` that need not be sent as done."""
+        if attempts:
+            self._progress(attempts)
+
     def close(self) -> None:
         """Closes the connections that flows have kept open."""
         for sock in self._connections.values():

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.journeys.correlate import Correlation, correlate
+from emulator.journeys.tokens import find_answering
 from emulator.model.flows import Attempt
 from emulator.model.frames import Frame, make_token
 from emulator.net import Endpoint
@@ -366,6 +367,39 @@ def test_no_frame_is_two_attempts(attempts: list[Attempt], frames: list[Frame]) 
     assert len(used) == len(set(used))
     for index, journey in correlation.journeys.items():
         assert {hop.frame for hop in journey.there + journey.back} <= set(correlation.frames.get(index, ()))
+
+
+# --- who answered ----------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_replies_to_an_attempt_answers_its_flow() -> None:
+    tape = pod_to_service()
+    for one in (by_socket(), attempt()):
+        assert find_answering([one], tape.frames) == {one.flow: {VIP, WEB}}
+
+
+def test_a_reply_to_another_attempt_answers_nothing() -> None:
+    tape = pod_to_service()
+    other = by_socket(Endpoint(POD.address, POD.port + 1))
+    for one in (
+        other,
+        by_socket(started=tape.now + 1),
+        by_socket(netns="elsewhere"),
+        attempt(token=TOKEN + 1),
+    ):
+        assert find_answering([one], tape.frames) == {one.flow: set()}
+
+
+def test_a_request_is_answered_by_the_sender_of_its_reply() -> None:
+    tape = opened_connection()
+    tape.there(*THERE, token=ASKED, flags="PA")
+    tape.back(*BACK, token=ASKED, flags="PA")
+    assert WEB in find_answering([continued()], tape.frames)[attempt().flow]
+
+
+def test_a_server_that_named_its_own_socket_answers_whatever_the_taps_saw() -> None:
+    one = by_socket(answer=answer(N1_MASQUERADED, local=WEB))
+    assert find_answering([one], []) == {one.flow: {WEB}}
 
 
 # --- requests on a connection that is open

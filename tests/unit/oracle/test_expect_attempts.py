@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.net import Endpoint
+from emulator.oracle.attempts import attempts_for_stranger
 from emulator.oracle.expectations import MAX_ATTEMPTS, attempts_for, attempts_to_meet_each
 from tests.unit.oracle.promises import ON_1, promised
 from tests.unit.states import (
@@ -37,6 +38,18 @@ def test_attempts_are_the_fewest_that_meet_every_backend(backends: int) -> None:
         return backends * (1 - 1 / backends) ** attempts
 
     assert risk(attempts_for(backends)) < 1e-6 <= risk(attempts_for(backends) - 1)
+
+
+@given(st.integers(2, 400))
+def test_enough_attempts_are_the_fewest_that_meet_an_endpoint_too_many(backends: int) -> None:
+    def risk(attempts: int) -> float:
+        return (1 - 1 / (backends + 1)) ** attempts
+
+    assert risk(attempts_for_stranger(backends)) < 1e-3 <= risk(attempts_for_stranger(backends) - 1)
+
+
+def test_one_connection_is_enough_for_one_endpoint() -> None:
+    assert attempts_for_stranger(0) == attempts_for_stranger(1) == 1
 
 
 @pytest.mark.parametrize(("attempts", "partial"), [(None, False), (21, False), (20, True), (1, True)])

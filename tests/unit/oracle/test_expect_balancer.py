@@ -108,7 +108,7 @@ def test_an_endpoint_that_few_nodes_lead_to_needs_more_attempts() -> None:
     expectations = Expectations(state)
     flow = make_flow(state, "client-1", VIP, 80)
     assert len(expectations.expect(flow).endpoints) == 4
-    assert expectations.attempts(flow) == attempts_for(6) > attempts_for(4)
+    assert expectations.with_attempts(flow).attempts == attempts_for(6) > attempts_for(4)
     assert not expectations.expect(replace(flow, attempts=attempts_for(6))).partial
 
 

@@ -29,7 +29,8 @@ def test_every_mode_is_sent_what_any_mode_needs() -> None:
             got = by_name[flow.name]
             assert got.attempts >= flow.attempts
             assert set(got.controls) >= set(flow.controls)
-            assert got == replace(flow, attempts=got.attempts, controls=got.controls)
+            assert got.enough >= flow.enough
+            assert got == replace(flow, attempts=got.attempts, enough=got.enough, controls=got.controls)
     assert all(set(flow.controls) <= by_name.keys() for flow in merged)
     assert [flow.control for flow in merged] == sorted(flow.control for flow in merged)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 from emulator.journeys.correlate import Correlation
 from emulator.model.flows import Attempt, Client, Destination, Flow
 from emulator.model.frames import Frame
-from emulator.net import Address
-from emulator.run.examine import _keep
+from emulator.net import Address, Endpoint
+from emulator.run.examine import _at_first, _keep, find_missed
+from emulator.schedule.schedule import Schedule
 
 CLIENT = Client(
     kind="pod", label="pod default/c", netns="default_c", ip=Address("10.244.1.2"), node="worker-1"
@@ -76,3 +80,34 @@ def test_of_an_open_connection_only_its_opening_is_kept_however_long_it_is_open(
         frames = [*kept["talk", "c"], frame(10 * step + 4, "PA"), frame(10 * step + 5, "A")]
     _keep([said], [attempt(said, "ECONNRESET")], Correlation({}, {0: (0,)}, ()), frames, kept)  # type: ignore[arg-type]
     assert kept == {}
+
+
+WEB, OTHER = Endpoint.of("10.244.1.9", 8080), Endpoint.of("10.244.2.9", 8080)
+TO_WEB = replace(flow(""), connection="", attempts=21, enough=18)
+
+
+def schedule_of(*must_meet: frozenset[Endpoint]) -> Schedule:
+    promise = SimpleNamespace(must_meet=must_meet)
+    return SimpleNamespace(expectations={TO_WEB.name: promise})  # type: ignore[return-value]
+
+
+def test_enough_attempts_are_sent_at_first() -> None:
+    each = schedule_of(frozenset({WEB}), frozenset({OTHER}))
+    assert _at_first(TO_WEB, each, ()).attempts == 18
+    assert _at_first(TO_WEB, each, {TO_WEB.name}).attempts == 21
+    assert _at_first(TO_WEB, schedule_of(), ()).attempts == 21
+    assert _at_first(replace(TO_WEB, enough=0), each, ()).attempts == 21
+    assert _at_first(replace(TO_WEB, attempts=9), each, ()).attempts == 9
+
+
+def test_the_others_are_sent_if_an_endpoint_has_not_answered() -> None:
+    each = schedule_of(frozenset({WEB}), frozenset({OTHER}))
+    sent = [attempt(TO_WEB)]
+    opening = frame(0, "S")._replace(token=7)
+    answers = [
+        opening._replace(src=end.address, sport=end.port, flags="SA", reply=True, token=7)
+        for end in (WEB, OTHER)
+    ]
+    assert find_missed([TO_WEB], each, sent, [opening, answers[0]]) == [TO_WEB]
+    assert find_missed([TO_WEB], each, sent, [opening, *answers]) == []
+    assert find_missed([TO_WEB], schedule_of(frozenset({WEB, OTHER})), sent, [opening, answers[0]]) == []

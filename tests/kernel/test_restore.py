@@ -1,0 +1,104 @@
+"""Tests the restore command that goes on running: each change is loaded when it says so, and what it refuses
+is said as by a command of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from emulator.errors import KernelError, ToolKilledError
+from emulator.kernel.apply import Applied, apply
+from emulator.kernel.netns import check_output, finish, start
+from emulator.kernel.restore import Restore
+from emulator.plan.operations import AddNetns, Plan
+from tests.sandboxed import in_sandbox
+
+pytestmark = pytest.mark.kernel
+
+COMMAND = ["iptables-nft-restore", "--noflush"]
+FIRST = "*nat\n:ONE - [0:0]\n:TWO - [0:0]\n-A PREROUTING -j ONE\nCOMMIT\n*filter\nCOMMIT\n"
+
+
+def made() -> Applied:
+    return apply(Plan(name="rules", operations=(AddNetns(netns="a", why="x"),)), Applied(COMMAND[0]))
+
+
+def change(*rules: str) -> str:
+    return "\n".join(["*nat", ":ONE - [0:0]", *(f"-A ONE {rule}" for rule in rules), "COMMIT", ""])
+
+
+def rules_of_one(applied: Applied) -> list[str]:
+    saved = check_output(applied.namespaces, "a", ["iptables-nft-save", "-t", "nat"])
+    return [line[7:] for line in saved.splitlines() if line.startswith("-A ONE ")]
+
+
+def load(restore: Restore, text: str) -> None:
+    restore.begin(text)
+    restore.finish(60)
+
+
+def test_each_text_is_loaded_when_it_says_so() -> None:
+    long = [f"-d 10.0.{number // 250}.{number % 250}/32 -j RETURN" for number in range(5000)]
+
+    @in_sandbox
+    def seen() -> list[bool]:
+        applied, said = made(), []
+        restore = Restore(applied.namespaces, "a", COMMAND)
+        load(restore, FIRST)
+        for rules in (["-j TWO"], ["-p tcp -j TWO", "-j RETURN"], long, []):  # the long one fills the pipe
+            load(restore, change(*rules))
+            said.append(rules_of_one(applied) == rules)
+        finish(start(applied.namespaces, "a", COMMAND), "a", change("-j RETURN"))  # by somebody else
+        load(restore, "*nat\n-A ONE -j TWO\n-D ONE -j RETURN\nCOMMIT\n")
+        said.append(rules_of_one(applied) == ["-j TWO"])
+        restore.close()
+        return said
+
+    assert seen() == [True] * 5
+
+
+def test_a_refusal_is_that_of_a_command_of_its_own() -> None:
+    text = change("-j NOWHERE")
+
+    @in_sandbox
+    def refused() -> list[str]:
+        applied, said = made(), []
+        load(first := Restore(applied.namespaces, "a", COMMAND), FIRST)
+        second = Restore(applied.namespaces, "a", COMMAND)
+        for give in (
+            lambda: finish(start(applied.namespaces, "a", COMMAND), "a", text),
+            lambda: load(second, text),
+            lambda: load(first, text),
+        ):
+            with pytest.raises(KernelError) as caught:
+                give()
+            assert caught.value.stdin == text
+            said.append(caught.value.error.strip())
+        first.close()
+        second.close()
+        return said
+
+    alone, at_first, later = refused()
+    assert "NOWHERE" in alone
+    assert at_first == alone
+    assert later.endswith("(line 1 of this input is line 9 there)")
+
+
+def test_a_killed_one_is_no_refusal() -> None:
+    @in_sandbox
+    def said() -> list[str]:
+        applied = made()
+        restore = Restore(applied.namespaces, "a", COMMAND)
+        load(restore, FIRST)
+        (child,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        with pytest.raises(ToolKilledError) as caught:
+            load(restore, change("-j TWO"))
+        restore.close()
+        return [caught.value.error]
+
+    assert "killed by SIGKILL" in said()[0]
