@@ -125,7 +125,7 @@ def test_ready_endpoints_of_the_node_are_counted(
 ) -> None:
     promise = asked(checked(*slices), node)
     assert (promise.outcome, promise.health) == ("delivered", answer)
-    assert f"{answer.status} (docs/semantics 10)" in say(promise.because)
+    assert f"{answer.status} (podwire doc semantics 10)" in say(promise.because)
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs"])
