@@ -36,7 +36,7 @@ def uml(
     stdin: bytes = b"",
     seconds: int = 90,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command in a guest; bytes, since no byte of the output may be another one."""
+    """Runs a command in a guest; returns bytes, since no byte of the output may be another one."""
     command = uml_command(*words, seconds=seconds)
     return subprocess.run(
         command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=seconds + 10, check=False

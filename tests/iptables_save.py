@@ -11,7 +11,7 @@ LAST = "kubernetes service nodeports"
 
 
 def parse(text: str) -> Tables:
-    """Table → chain → rules in order. Comments, counters, policies and ``-F`` lines are left out."""
+    """Returns table → chain → rules in order. Comments, counters, policies and ``-F`` lines are left out."""
     tables: Tables = {}
     chains: dict[str, list[str]] = {}
     for line in text.splitlines():
@@ -26,8 +26,8 @@ def parse(text: str) -> Tables:
 
 
 def normal(text: str) -> Tables:
-    """``text`` parsed, with the rules of :data:`UNORDERED` chains sorted, and built-in chains that hold
-    nothing left out.
+    """Returns ``text`` parsed, with the rules of :data:`UNORDERED` chains sorted, and without built-in chains
+    that hold nothing.
     """
     tables = parse(text)
     for name, chains in tables.items():

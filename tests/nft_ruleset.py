@@ -44,7 +44,7 @@ class Promise(NamedTuple):
 
 
 def _endpoints(table: Table, rule: str, key: str) -> frozenset[str] | None:
-    """Where ``rule`` leads a packet that was dialled as ``key``, if it leads to endpoints at all."""
+    """Returns where ``rule`` leads a packet that was dialled as ``key``, if it leads to endpoints at all."""
     looked_up = re.search(r"numgen random mod (\d+)(?: offset (\d+))? map @(\S+)$", rule)
     if looked_up:
         first = int(looked_up[2] or 0)

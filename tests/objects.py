@@ -1,5 +1,5 @@
-"""Kubernetes objects and cluster states for tests, written as short as manifests allow, without the loader's
-help.
+"""Makes Kubernetes objects and cluster states for tests, written as short as manifests allow, without the
+loader's help.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 
 def build(cls: Any, manifest: Any) -> Any:
-    """``manifest`` as a ``cls`` (a type annotation), field by field; what ``cls`` does not know is
-    left out.
+    """Returns ``manifest`` as a ``cls`` (a type annotation), field by field, without the fields that ``cls``
+    does not know.
     """
     if isinstance(cls, type) and is_dataclass(cls):
         hints = typing.get_type_hints(cls)
@@ -93,7 +93,7 @@ def golden_state(directory: Path, **proxy: Any) -> ClusterState:
 
 
 def node(name: str, ip: str = "172.18.0.3", podCIDR: str = "10.244.1.0/24", **labels: str) -> Node:
-    """``labels``: "_" in a key stands for "/" (``zone`` for the zone label)."""
+    """Returns a node. ``labels``: "_" in a key stands for "/" (``zone`` for the zone label)."""
     spelled = {
         "topology.kubernetes.io/zone" if k == "zone" else k.replace("_", "/"): v for k, v in labels.items()
     }

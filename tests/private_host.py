@@ -82,7 +82,7 @@ RUNS = (
 
 
 def prepare() -> list[str]:
-    """Make the network, and directories that nobody else writes to; those that are compared."""
+    """Makes the network, and directories that nobody else writes to; returns those that are compared."""
     directories = [
         path
         for path in PRIVATE
@@ -108,7 +108,7 @@ def settle(directories: list[str]) -> dict[str, str]:
 
 
 def look(directories: list[str]) -> dict[str, str]:
-    """Everything of the host that podwire could have changed."""
+    """Returns everything of the host that podwire could have changed."""
     state = {}
     for name, line in COMMANDS.items():
         with suppress(FileNotFoundError):
@@ -153,7 +153,7 @@ def _describe(path: Path) -> str:
 
 
 def others() -> dict[str, str]:
-    """Command lines of all processes but our own, by PID."""
+    """Returns the command lines of all processes but our own, by PID."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -163,7 +163,7 @@ def others() -> dict[str, str]:
 
 
 def tree(pid: int) -> list[int]:
-    """``pid`` and all below it."""
+    """Returns ``pid`` and all below it."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -177,7 +177,7 @@ def tree(pid: int) -> list[int]:
 
 
 def kill_once(draw: random.Random, directories: list[str]) -> str:
-    """Start podwire, kill one of its processes, and wait until all are gone: what was done.
+    """Starts podwire, kills one of its processes, and waits until all are gone; returns what was done.
 
     The moment is drawn from the time since podwire started, or since it began to make its sandbox.
     """

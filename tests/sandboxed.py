@@ -32,7 +32,7 @@ SHIPPED = sorted(
 
 
 def in_sandbox(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run the test inside a fresh sandbox; its assertion errors come back as text."""
+    """Runs the test inside a fresh sandbox; its assertion errors come back as text."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

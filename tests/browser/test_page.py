@@ -109,7 +109,7 @@ def test_a_link_to_a_flow_that_is_filtered_out_shows_it(show: Show) -> None:
     ],
 )
 def test_it_keeps_the_rules_of_accessibility(show: Show, what: str, width: int, scheme: str) -> None:
-    """Contrast, names, landmarks and the like (WCAG 2.2 AA), everything open."""
+    """Checks contrast, names, landmarks and the like (WCAG 2.2 AA), with everything open."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", exc_type=ImportError)
     content = (
         MIXED if what == "run" else comparison_to_html(DIFFERENT, PODS, {"iptables": "captures/a-iptables"})
@@ -170,7 +170,7 @@ def test_the_policy_stops_other_scripts(show: Show) -> None:
 
 
 def test_no_text_of_a_manifest_runs(show: Show) -> None:
-    """The property test of the template has each text by itself."""
+    """Takes all texts together. The property test of the template has each by itself."""
     opened = show(hostile_report(" ".join(HOSTILE)))
     opened.page.get_by_role("button", name="Open those shown").press("Enter")
     assert opened.page.locator("script, img, iframe, object, link").count() == 1  # the page's own script

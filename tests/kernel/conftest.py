@@ -34,15 +34,15 @@ def _has_ipvs() -> bool:
 
 
 def _guest(item: pytest.Item) -> str:
-    """In which guest the test runs; "" for here."""
+    """Returns the guest in which the test runs; "" for here."""
     mark = item.get_closest_marker("ipvs")
     return str(mark.args[0]) if mark and not _has_ipvs() else ""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first. The end of the list is one worker's, which is to find the guests ended when it comes
-    to theirs: the slowest go before.
+    """Orders unit tests first. One worker has the end of the list, and must find the guests ended there: so
+    the slowest tests come before.
     """
     items.sort(
         key=lambda item: (
@@ -67,8 +67,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _start(directory: Path, name: str, ids: list[str]) -> subprocess.Popen[bytes] | None:
-    """Have ``ids`` run, unless another worker does. The lock is the guest's: whoever else takes it finds that
-    it has ended.
+    """Has ``ids`` run, unless another worker does. The lock is the guest's: a worker that takes it later
+    finds that the guest has ended.
     """
     with (directory / f"{name}.lock").open("w") as lock:
         try:
@@ -101,7 +101,7 @@ def _start(directory: Path, name: str, ids: list[str]) -> subprocess.Popen[bytes
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Another worker may still wait for what this one started; who was interrupted does not."""
+    """Leaves what another worker may still wait for; a worker that was interrupted waits for nothing."""
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not session.shouldfail
     for process in session.stash.get(_STARTED, []):
         if not finished:
@@ -111,7 +111,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(request: pytest.FixtureRequest) -> None:
-    """Have a test that this kernel cannot run run in a guest."""
+    """Has a test that this kernel cannot run run in a guest."""
     item = request.node
     if guest := _guest(item):
         item.stash[_OUTCOME] = (
@@ -128,7 +128,7 @@ def _outcome(directory: Path, guest: str, nodeid: str) -> Outcome:
 
 @cache
 def _outcomes(directory: Path, name: str) -> tuple[Mapping[str, Outcome], str]:
-    """How each test went in the guest that was started, and what it wrote to standard error last."""
+    """Returns how each test went in the guest that was started, and its last words on standard error."""
     with (directory / f"{name}.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
     # text after the last newline was cut off

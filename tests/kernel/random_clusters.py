@@ -56,7 +56,7 @@ _PROXIES: tuple[Mapping[str, Any], ...] = (
 
 
 def to_yaml(manifests: Sequence[Manifest]) -> str:
-    """``manifests`` as a file that can be saved and given to ``podwire``."""
+    """Returns ``manifests`` as a file that can be saved and given to ``podwire``."""
     return str(yaml.safe_dump_all(manifests, sort_keys=False, width=140, default_flow_style=None))
 
 
@@ -93,8 +93,8 @@ def clusters(draw: st.DrawFn, *, shared_addresses: bool = True) -> tuple[Manifes
 
 
 def _count(*numbers: int) -> st.SearchStrategy[int]:
-    """As likely as it is often in ``numbers``, and shrinking to the first: lists as Hypothesis draws them are
-    mostly short.
+    """Draws a number as likely as it is often in ``numbers``, and shrinks to the first. Lists as Hypothesis
+    draws them are mostly short.
     """
     return st.sampled_from(numbers)
 
@@ -287,15 +287,15 @@ def _slice(draw: st.DrawFn, pods: Sequence[_Pod], ports: Sequence[Manifest]) -> 
 
 @st.composite
 def _endpoint(draw: st.DrawFn, pod: _Pod, hints: Mapping[str, Sequence[str]]) -> Manifest:
-    """``hints`` are the names to draw from; an endpoint now and then has none, and then those of the others
-    do not count.
+    """Draws endpoints. ``hints`` are the names to draw from; now and then an endpoint has none, and then
+    those of the others do not count.
     """
     # else a slice that is older than the Pods
     served = draw(st.sampled_from((True,) * 7 + (False,)), label="served")
     endpoint: Manifest = {
         "addresses": [pod.ip if served else draw(st.sampled_from(_NOBODYS), label="nobody's address")]
     }
-    if pod.hostNetwork and served:  # what an EndpointSlice must say for a port of a node to be a Pod's
+    if pod.hostNetwork and served:  # or a port of the node would be no Pod's
         endpoint["targetRef"] = {"kind": "Pod", "name": f"pod-{pod.number}"}
     if draw(st.sampled_from((True,) * 5 + (False,)), label="nodeName"):
         endpoint["nodeName"] = f"worker-{pod.node}"

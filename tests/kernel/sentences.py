@@ -25,7 +25,7 @@ from emulator.schedule.planner import plan_cluster
 from emulator.workload.serve import servers
 from tests.sandboxed import flavour, scenario_of
 
-MODES = ["iptables", "nftables"]  # of rows; those of ipvs mode: test_ipvs_semantics.py
+MODES = ["iptables", "nftables"]  # test_ipvs_semantics.py has the rows of ipvs mode
 ALL_MODES = [*MODES, pytest.param("ipvs", marks=pytest.mark.ipvs("semantics"))]
 
 # worker-1 has two endpoints, worker-2 has one, control-plane has none; each has a Pod that only asks.
@@ -141,7 +141,7 @@ class Row:
     evidence: str = ""  # how a refusal reads
     attempts: int = 0
     mode: str = ""  # the only mode that it is true of
-    health: tuple[int, int] = (0, 0)  # of a health check: the HTTP status, and how many local endpoints
+    health: tuple[int, int] = (0, 0)  # a health check's answer: the HTTP status, and how many local endpoints
     asymmetric: bool = False  # the client hears from the endpoint's own address
 
     def flow(self) -> dict[str, Any]:
@@ -159,8 +159,8 @@ class Row:
         return flow
 
     def sources(self) -> dict[str, str]:
-        """Endpoint → the address that it sees, by hand: the client's own, or that of the interface by which
-        the node reaches the endpoint.
+        """Returns endpoint → the address that it sees, by hand: the client's own, or that of the interface by
+        which the node reaches the endpoint.
         """
         if self.health[0]:
             return {self.meets: self._source("")}
@@ -244,7 +244,7 @@ EXTERNAL = {
 
 
 def lists(name: str, *rows: str) -> str:
-    """Two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy
+    """Returns two Services with the same endpoints: ``name``, and ``name-local`` under internalTrafficPolicy
     Local.
     """
     return (
@@ -315,7 +315,7 @@ def observed(section: Section, mode: str) -> Mapping[str, dict[str, Any]]:
         run_cluster(scenario, Options(json=report, iptables=flavour()))
         flows = json.loads(report.read_text())["flows"]
     controls = {f"“{flow['name']}”": flow["reason"] for flow in flows if flow["control"]}
-    for flow in flows:  # of a control that fails the reason is the first thing to be asked
+    for flow in flows:  # the reason of a control that fails is the first thing to be asked
         flow["reason"] += "".join(
             f"; it: {reason}" for name, reason in controls.items() if name in flow["reason"]
         )

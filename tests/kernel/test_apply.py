@@ -47,8 +47,8 @@ def read(netns: str, *command: str) -> str:
 
 
 def kernel_state(netns: str) -> dict[str, Any]:
-    """Links, addresses, routes, rules and the sysctls that plans set, as the tools tell, without what differs
-    from boot to boot.
+    """Returns links, addresses, routes, rules and the sysctls that plans set, as the tools print them,
+    without what differs from boot to boot.
     """
     links = [
         {key: link.get(key) for key in ("ifname", "address", "master", "mtu")}
@@ -121,7 +121,7 @@ def test_apply_twice_is_apply_once() -> None:
 
 @in_sandbox
 def test_the_library_of_others_reads_what_we_sent() -> None:
-    """pyroute2, which shares no code with our encoder, decodes every address and route of a node."""
+    """Decodes every address and route of a node by pyroute2, which shares no code with our encoder."""
     from emulator.kernel.inspect import collect_state
 
     plan = plan_cluster(state_of("three-networks"))

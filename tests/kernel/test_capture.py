@@ -61,7 +61,7 @@ def read(path: Path, *fields: str) -> list[list[str]]:
 
 
 def test_frames_are_captured_as_they_come(tmp_path: Path) -> None:
-    """Into a file, into a pipe and as lines, at once; each ends in its own way."""
+    """Captures into a file, into a pipe and as lines, at once; each ends in its own way."""
     with ExitStack() as stack:
         up = stack.enter_context(kept())
         file = tmp_path / "c.pcapng"

@@ -151,7 +151,7 @@ def in_order(tables: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, lis
 
 
 def nft_state(netns: str) -> dict[str, Any]:
-    """kube-proxy's table: chain → rules in order, sets with their elements in any order."""
+    """Returns kube-proxy's table: chain → rules in order, and sets with their elements in any order."""
     state: dict[str, Any] = {}
     for row in json.loads(read(netns, "nft", "-j", "list", "table", "ip", "kube-proxy"))["nftables"]:
         ((kind, thing),) = row.items()
@@ -188,7 +188,7 @@ def changed(*states: ClusterState, iptables: str = FLAVOURS[0]) -> dict[str, Any
         for old, new in pairwise(states):
             apply(plan_change(old, new), applied)
         assert sorted(applied.namespaces) == sorted(plan.netns)
-        for netns in plan.netns:  # what we believe of the links' indexes is so
+        for netns in plan.netns:  # the indexes of links that we hold are the kernel's
             links = (line.split(": ")[:2] for line in read(netns, "ip", "-o", "link").splitlines())
             assert {int(index): name.split("@")[0] for index, name in links} == applied.interfaces(netns)
         return state_in_kernel(plan, iptables)
@@ -376,7 +376,7 @@ class Cluster:
         )
 
     def change(self, services: str, forget: bool = True) -> None:
-        """``forget`` false: connections that became wrong are left as they are."""
+        """Changes the cluster. ``forget`` false: connections that became wrong are left as they are."""
         new = self._state_of(services)
         plan = plan_change(self._state, new)
         if not forget:
@@ -574,7 +574,7 @@ def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode:
 @pytest.mark.parametrize("mode", MODES[:2])
 @in_sandbox
 def test_without_forgetting_that_client_would_be_stuck(mode: str) -> None:
-    """The control of the test before: it is our deletion that helps, not the kernel."""
+    """Repeats the test before without our deletion: the kernel alone does not help."""
     cluster = Cluster(mode, service("web", WEB, 30080, "web-1"))
     with restless_client(cluster, "default_client", WEB, 80) as answers:
         assert answers() == {"web-1"}
@@ -584,8 +584,8 @@ def test_without_forgetting_that_client_would_be_stuck(mode: str) -> None:
 
 @in_sandbox
 def test_connections_of_others_are_not_forgotten() -> None:
-    """Only the one that is named, though both go to the same address; and whoever is not there is no
-    error.
+    """Deletes only the entry that is named, though both go to the same address. An entry that is not there is
+    no error.
     """
     cluster = Cluster("iptables", service("web", WEB, 30080, "web-1"))
     namespaces = cluster._applied.namespaces

@@ -51,7 +51,7 @@ spec:
     "words", [["-o", "yaml"], ["-o", "json"], [], ["diff"]], ids=lambda words: " ".join(words) or "table"
 )
 def test_a_reader_that_has_gone_takes_the_words_but_not_the_verdict(words: list[str]) -> None:
-    """As ``podwire … | head`` leaves it."""
+    """Leaves a pipe without a reader, as ``podwire … | head`` does."""
     reader, writer = os.pipe()
     os.close(reader)
     options = ["--modes", "iptables,nftables"] if "diff" in words else []
@@ -172,7 +172,7 @@ expect: {outcome: asymmetric}}
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
 def test_delivery_that_is_wanted_where_a_service_has_no_endpoint_fails(mode: str) -> None:
-    """As where a selector has a typing mistake."""
+    """Uses a selector with a typing mistake."""
     done = podwire("-", "--captures", "none", "-o", "json", "--proxy-mode", mode, stdin=WITHOUT_ENDPOINTS)
     assert (done.returncode, done.stderr) == (1, "")
     for flow in json.loads(done.stdout)["flows"]:
@@ -228,7 +228,7 @@ def test_both_iptables_flavours(flavour: str) -> None:
 def test_the_other_flavour_serves_where_the_first_does_not_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a kernel whose nf_tables has no ip family (user-mode Linux of Debian 12)."""
+    """Breaks iptables-nft as a kernel without nf_tables of ip does (user-mode Linux of Debian 12)."""
     broken = tmp_path / "iptables-nft-restore"
     broken.write_text("#!/bin/sh\necho 'Could not fetch rule set generation id' >&2\nexit 4\n")
     broken.chmod(0o755)
@@ -409,7 +409,7 @@ def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
-    """More rules than an unprivileged netlink socket takes at once: legacy iptables serves then."""
+    """Loads more rules than an unprivileged netlink socket takes at once: legacy iptables serves then."""
     pod = (
         "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: "
         "[{name: c, ports: [{containerPort: 80}]}]}}"
@@ -425,7 +425,7 @@ def test_an_ordinary_user_has_as_many_services_as_root(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_user_has_as_many_rules_of_nftables_as_root(tmp_path: Path) -> None:
-    """A transaction of nf_tables is one message: larger ones are loaded in pieces."""
+    """Loads rules in pieces: a transaction of nf_tables is one message, and these are too large for one."""
     manifests = """
 apiVersion: apps/v1
 kind: Deployment
@@ -481,7 +481,7 @@ def test_doctor_says_that_an_ordinary_user_can(tmp_path: Path) -> None:
 
 
 def test_where_namespaces_are_forbidden_the_remedy_is_named() -> None:
-    """In a user namespace that allows no others beneath it, and without the capability to make the rest: as
+    """Runs in a user namespace that allows no others beneath it, without the capability to make the rest: as
     on a hardened host.
     """
     script = (

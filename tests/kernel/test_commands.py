@@ -120,8 +120,8 @@ def log_of(directory: Path, container: str = "web") -> str:
 
 
 def test_a_tenant_s_command_does_not_run_unless_the_user_says_so(tmp_path: Path) -> None:
-    """Origin: `kubectl get pods -A -o yaml | sudo podwire -` obeyed the annotation of whoever may create a
-    Pod.
+    """Checks what `kubectl get pods -A -o yaml | sudo podwire -` did: it obeyed the annotation of anybody who
+    may create a Pod.
     """
     done = podwire(str(TENANT), "--captures", str(tmp_path), "-o", "json")
     (notice,) = [notice for notice in json.loads(done.stdout)["notices"] if "podwire.dev/run" in notice]
@@ -143,7 +143,7 @@ def anybodys() -> Iterator[Path]:
 
 @pytest.mark.parametrize("rootless", [False, True], ids=["as who we are", "rootless"])
 def test_a_command_has_no_way_to_the_host(rootless: bool, anybodys: Path) -> None:
-    """It is refused whatever it tries, has what a server needs, and of our environment nothing."""
+    """Checks that it is refused whatever it tries, has what a server needs, and nothing of our environment."""
     text = pod(
         ["/usr/bin/python3", "-c", TRIES % {"written": WRITTEN}], env=[{"name": "SAID", "value": "yes"}]
     )
@@ -173,7 +173,7 @@ def test_a_command_has_no_way_to_the_host(rootless: bool, anybodys: Path) -> Non
 
 
 def test_what_a_command_started_ends_with_the_run(tmp_path: Path) -> None:
-    """A daemon in a session of its own ends as well."""
+    """Ends a daemon in a session of its own as well."""
     script = "setsid setsid sleep 86399.25 & exec /usr/bin/python3 -m http.server 80"
     done = podwire("-", "--run", "--captures", str(tmp_path), stdin=pod(["/bin/sh", "-c", script]))
     assert done.returncode == 0, done.stdout
@@ -201,7 +201,7 @@ def test_a_command_that_cannot_be_started_is_named(
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_last_line_of_a_command_that_has_ended_is_told(tmp_path: Path, kept: bool) -> None:
-    """Where no evidence is kept, nobody is sent to look for it."""
+    """Keeps no evidence, so that no message may point to it."""
     script = "echo first; printf 'no \\033[31mconfiguration\\n\\n'; exit 7"
     done = podwire(
         "-",
@@ -229,7 +229,7 @@ def test_commands_of_a_diff_run_only_with_the_flag(tmp_path: Path) -> None:
 
 
 def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> None:
-    """A StatefulSet gives its Pods the same names again, but other addresses."""
+    """Uses a StatefulSet, which gives its Pods the same names again, but other addresses."""
     script = "echo $IP; exec /usr/bin/python3 -m http.server 80"
     address = {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     container = {
@@ -272,7 +272,7 @@ def test_the_command_of_a_pod_that_is_made_anew_runs_anew(tmp_path: Path) -> Non
 
 
 def test_what_a_command_prints_is_bounded(tmp_path: Path) -> None:
-    """Else it would fill the memory of the machine."""
+    """Limits the output, which would fill the memory of the machine."""
     done = podwire(
         "-",
         "--run",

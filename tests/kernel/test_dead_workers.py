@@ -34,7 +34,7 @@ KINDS = {
 
 
 def kill(live: Live, name: str) -> None:
-    """Kill ``name`` and wait until it is dead."""
+    """Kills ``name`` and waits until it is dead."""
     pid = next(worker._pid for worker in live._workers if worker._name == name)
     os.kill(pid, signal.SIGKILL)
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
@@ -55,7 +55,7 @@ def before(live: Live, prober: Prober, name: str) -> None:
 
 
 def meanwhile(live: Live, prober: Prober, name: str) -> None:
-    """With the first frame that is seen."""
+    """Kills it with the first frame that is seen."""
     drain, alive = live.recording.drain, True
 
     def drain_and_kill() -> object:
@@ -70,7 +70,7 @@ def meanwhile(live: Live, prober: Prober, name: str) -> None:
 
 
 def after(live: Live, prober: Prober, name: str) -> None:
-    """Behind the last answer, before the verdicts."""
+    """Kills it behind the last answer, before the verdicts."""
     probe = prober.probe
 
     def probe_and_kill(*flows: object, **how: object) -> object:

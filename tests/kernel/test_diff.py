@@ -76,7 +76,7 @@ spec:
 
 
 def differences(exported: dict[str, Any]) -> dict[str, tuple[str, list[str], list[int]]]:
-    """By what was dialled, and from where: the outcomes, and the sections."""
+    """Returns the outcomes and the sections, by what was dialled, and from where."""
     return {
         f["name"]: (f["status"], [m["outcomes"][0] for m in f["modes"].values()], f["sections"])
         for f in exported["flows"]
@@ -149,7 +149,7 @@ def test_the_report_says_first_whether_ordinary_clients_notice(tmp_path: Path) -
 
 
 def test_who_follows_the_advice_sees_it_work() -> None:
-    """Node ports at a node's other addresses come back with nodePortAddresses, those on localhost do not."""
+    """Sets nodePortAddresses: node ports at a node's other addresses come back, those on localhost do not."""
     everywhere = """
 ---
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -225,8 +225,8 @@ def test_shipped_topologies_have_known_differences_only(topology: str) -> None:
 
 
 def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    """worker-2's kube-proxy never syncs in one of the modes: what is dialled there is lost, and nothing
-    promises that.
+    """Lets worker-2's kube-proxy never sync in one of the modes: connections to it are lost, and no promise
+    says so.
     """
     import emulator.schedule.schedule
 
@@ -253,8 +253,8 @@ def test_a_mode_that_breaks_its_promise_is_a_bug(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_compared_with_itself_differs_in_nothing() -> None:
-    """Two runs of one mode meet endpoints in another order, session affinity leads elsewhere: chance is no
-    difference.
+    """Compares two runs of one mode. They meet endpoints in another order, and session affinity leads
+    elsewhere: chance is no difference.
     """
     scenario = scenario_of(text=SHOP)
     flows, promise = plan_flows(scenario, differences=True)
@@ -318,8 +318,8 @@ def test_what_cannot_be_compared(words: list[str], code: int, says: str) -> None
 
 
 def test_what_an_open_connection_is_promised_explains_what_it_does_in_another_mode() -> None:
-    """A UDP client that never stops sending hears from the next endpoint, and in userspace mode from nobody,
-    once its own is gone.
+    """Compares a UDP client that never stops sending, once its endpoint is gone. It hears from the next
+    endpoint, in userspace mode from none.
     """
     states = {mode: scenario_of("udp-client", proxy_mode=mode) for mode in ("iptables", "userspace")}
     comparison = run_modes(states, Options())

@@ -37,7 +37,7 @@ def exec_words(cluster: int, *command: str) -> list[str]:
 
 
 def processes(mark: str) -> list[int]:
-    """Those that have ``mark`` among their arguments, podwire's own apart."""
+    """Returns the processes that have ``mark`` among their arguments, podwire's own apart."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -99,7 +99,7 @@ def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, numb
 
 
 def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> None:
-    """As tcpdump does, which writes what it has captured."""
+    """Behaves like tcpdump, which writes what it has captured."""
     words = exec_words(
         cluster, "sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
     )
@@ -112,7 +112,7 @@ def test_a_command_that_is_asked_to_end_may_say_a_last_word(cluster: int) -> Non
 
 
 def test_what_a_command_leaves_in_the_background_stays(cluster: int) -> None:
-    """A server that is started by hand, as in a container."""
+    """Starts a server by hand, as in a container."""
     one = mark()
     done = subprocess.run(
         exec_words(cluster, "sh", "-c", f"sleep {one} >/dev/null 2>&1 & exit 4"), check=False, timeout=SECONDS
@@ -160,7 +160,7 @@ def test_a_command_that_is_not_there_is_named_without_escapes(cluster: int, name
     ],
 )
 def test_options_stand_before_the_command_on_either_side_of_the_name(cluster: int, words: list[str]) -> None:
-    """kubectl exec takes them on both, too."""
+    """Takes options on both sides of NAME, as kubectl exec does."""
     line = [*PODWIRE, "exec", *(word.format(cluster) for word in words)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=SECONDS)
     assert (done.returncode, done.stdout, done.stderr) == (0, "--cluster -x\n", "")
@@ -180,7 +180,7 @@ def test_what_is_no_option_of_exec_is_refused(cluster: int, words: list[str]) ->
 
 
 def test_a_command_has_the_host_name_and_the_links_of_its_place(cluster: int) -> None:
-    """As in a Pod; this machine and the cluster keep theirs."""
+    """Runs as in a Pod; this machine and the cluster keep their names and mounts."""
     before = os.uname().nodename
     look = 'hostname; ls /sys/class/net; mount -t tmpfs x /mnt && echo "mounted"'
     words = [*PODWIRE, "exec", "--cluster", str(cluster), "echo", "-i", "--", "sh", "-c", look]
@@ -194,7 +194,7 @@ def test_a_command_has_the_host_name_and_the_links_of_its_place(cluster: int) ->
 
 
 def test_with_t_a_command_has_a_terminal_of_its_own(cluster: int) -> None:
-    """Where there is none, too: what is piped in ends the input."""
+    """Has no terminal itself, too: the end of the piped input ends the command's."""
     words = [*PODWIRE, "exec", "--cluster", str(cluster), "-it", "worker-1", "--"]
     look = "test -t 0 -a -t 1 && tty && stty size; cat; exit 3"
     done = subprocess.run(
@@ -278,7 +278,7 @@ def test_a_shell_that_is_killed_takes_its_jobs_along(cluster: int) -> None:
 
 
 def test_a_command_that_was_stopped_goes_too(cluster: int) -> None:
-    """With Ctrl-Z, which stops all of the terminal's foreground; then its terminal is closed."""
+    """Stops it with Ctrl-Z, which stops the terminal's whole foreground; then closes its terminal."""
     one = mark()
     with terminal(*exec_words(cluster, "sleep", one)) as screen:
         assert within(SECONDS, lambda: bool(processes(one)))
@@ -306,7 +306,7 @@ read -r word && echo "read $word"
 
 
 def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path) -> None:
-    """To a script that goes on to read from it, in a job of an interactive shell."""
+    """Returns the terminal to a script that goes on to read from it, in a job of an interactive shell."""
     (tmp_path / "script").write_text(SCRIPT.format(podwire=" ".join(PODWIRE), cluster=cluster))
     with terminal("bash", "--norc", "--noprofile", "-i") as screen:
         before = ""
@@ -326,7 +326,7 @@ def test_a_shell_has_the_terminal_and_gives_it_back(cluster: int, tmp_path: Path
 
 
 def test_what_is_pasted_behind_a_shell_that_is_refused_does_not_run_on_this_machine(cluster: int) -> None:
-    """The lines were meant for the Pod."""
+    """Drops the lines, which were meant for the Pod."""
     refused = f"{' '.join(PODWIRE)} shell --cluster {cluster} nobody"
     with terminal("sh", "-c", f"echo up; sleep 0.5; {refused}; read -r word; echo read=$word") as screen:
         screen.read(SECONDS, "up")
@@ -410,7 +410,7 @@ print("ended after", time.monotonic() - began)
 
 
 def test_a_cluster_ends_where_pid_1_of_the_machine_reaps_nothing() -> None:
-    """A process whose parent outside the sandbox has ended stays a zombie and holds the PID namespace."""
+    """Leaves a zombie: a process whose parent outside the sandbox has ended holds the PID namespace."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     done = subprocess.run(
         ["unshare", *user, "--pid", "--fork", "--mount-proc", "--net", sys.executable, "-c", CARELESS],
@@ -460,7 +460,7 @@ os.waitpid(child, 0)
 
 
 def test_a_sandbox_that_cannot_end_is_not_waited_for() -> None:
-    """Somebody entered it without podwire, by nsenter(1)."""
+    """Enters it without podwire, by nsenter(1)."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     done = subprocess.run(
         ["unshare", *user, "--pid", "--fork", "--mount-proc", "--net", sys.executable, "-c", STUCK],

@@ -1,5 +1,5 @@
-"""Places that cannot be written: the verdicts come out all the same, with a word on what is missing
-and why.
+"""Tests places that cannot be written: the verdicts come out all the same, with a word on what is missing and
+why.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ON_TMPFS = (
 
 
 def on_tmpfs(options: str, place: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """podwire where ``place`` is a small file system of its own, and then what it left of its temporary files
-    there, on standard error.
+    """Runs podwire where ``place`` is a small file system of its own; prints its leftover temporary files
+    there on standard error.
     """
     command = [*UNSHARE, "sh", "-c", ON_TMPFS, str(place), options, str(place), *PODWIRE, *words]
     return subprocess.run(command, capture_output=True, text=True, input=stdin, check=False, timeout=60)
@@ -190,7 +190,7 @@ def test_standard_error_on_a_full_disk_costs_nothing(words: list[str]) -> None:
 
 
 def test_an_interrupted_run_leaves_no_temporary_file(tmp_path: Path) -> None:
-    """Interrupted while it writes its evidence into a pipe that nobody reads: there it stands still."""
+    """Interrupts it while it writes its evidence into a pipe that nobody reads, where it stands still."""
     os.mkfifo(tmp_path / "r.json")
     with subprocess.Popen(
         [*PODWIRE, "hairpin", "--captures", str(tmp_path), "--json", str(tmp_path / "r.json")],

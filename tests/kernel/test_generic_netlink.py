@@ -1,4 +1,4 @@
-"""Families of generic netlink: found under their numbers, and what the kernel does not have is not."""
+"""Tests families of generic netlink: each is found under its number, and one that the kernel lacks is not."""
 
 from __future__ import annotations
 

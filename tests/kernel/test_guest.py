@@ -87,7 +87,7 @@ def test_a_guest_without_a_result_is_an_error(stand_in: Path, ends: str, tmp_pat
 
 
 def test_whoever_does_not_wait_leaves_no_guest(stand_in: Path, tmp_path: Path) -> None:
-    """A mode that fails here ends the one that runs there."""
+    """Fails in one mode here, which ends the mode that runs in the guest."""
     state, started = scenario_of("hairpin"), tmp_path / "started"
     os.mkfifo(started)
     stand_in.write_text(

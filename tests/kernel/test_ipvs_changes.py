@@ -80,7 +80,9 @@ def rules_of(namespaces: Namespaces, node: str) -> Any:
 
 @cache
 def walked() -> dict[str, tuple[Any, Any]]:
-    """By way: what every node holds after it and what it should hold, there and back again."""
+    """Returns, by way, the state of every node after it and the state that it should have, there and back
+    again.
+    """
 
     @in_sandbox
     def walk() -> dict[str, tuple[Any, Any]]:
@@ -115,7 +117,7 @@ def test_a_change_leaves_what_the_new_cluster_wants_and_so_does_the_way_back(way
 @pytest.mark.ipvs("changes")
 @in_sandbox
 def test_a_change_printed_for_a_person_does_the_same() -> None:
-    """By ipvsadm and ipset alone."""
+    """Changes it by ipvsadm and ipset alone."""
     base, other = ipvs_state(BASE), ipvs_state(CHANGES["an endpoint drains"])
     namespaces = apply(plan_cluster(base), Applied(find_iptables(flavour()))).namespaces
     for old, new in ((base, other), (other, base)):
@@ -162,7 +164,7 @@ def test_a_service_that_goes_takes_its_own_address_alone() -> None:
 
 
 def test_an_endpoint_that_changes_is_edited() -> None:
-    """It stays for TCP, whose connections it keeps, and goes for UDP; others are not named."""
+    """Keeps it for TCP, whose connections it keeps, and deletes it for UDP; others are not named."""
     base, other = (
         ipvs_state(BASE),
         ipvs_state(BASE.replace("10.244.1.11], nodeName", "10.244.1.99], nodeName")),

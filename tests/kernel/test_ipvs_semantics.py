@@ -68,12 +68,12 @@ DIALLED = {
 
 
 def each(sentence: str, instead: str, **changes: str) -> dict[str, Instead]:
-    """For the rows of all kinds of external addresses."""
+    """Returns the rows for all kinds of external addresses."""
     return {f"{how} {sentence}": (f"{how} {instead}", changes) for how in EXTERNAL}
 
 
 def each_from_node(sentence: str, meets: str) -> dict[str, Instead]:
-    """For those of a node with endpoints."""
+    """Returns the rows for a node with endpoints."""
     instead = "from the node: its own endpoints, which see the address that it dialled"
     return {
         f"{how} {sentence}": (f"{how} {instead}", {"meets": meets, "seen": address})
@@ -82,7 +82,7 @@ def each_from_node(sentence: str, meets: str) -> dict[str, Instead]:
 
 
 def each_from_empty_node(sentence: str, meets: str) -> dict[str, Instead]:
-    """For those of a node without."""
+    """Returns the rows for a node without endpoints."""
     instead = {
         how: (
             (
@@ -196,7 +196,7 @@ INSTEAD: Mapping[str, Mapping[str, Instead]] = {
         ),
     },
 }
-ALONE = (  # what only ipvs mode does
+ALONE = (  # ipvs mode alone does so
     refused("externalIP from the node", "worker-1", "{ip: 192.0.2.10, port: 80}"),
     refused("load-balancer IP from the node", "worker-2", "{loadBalancer: web, port: 80}"),
 )
@@ -323,7 +323,7 @@ DETECTORS = tuple(
 
 
 def in_ipvs_mode(section: Section) -> Section:
-    """``section`` as it is in ipvs mode."""
+    """Returns ``section`` as it is in ipvs mode."""
     instead = INSTEAD.get(section.name, {})
     rows = section.rows_of("ipvs")
     assert instead.keys() <= {row.sentence for row in rows}, f"{section.name} does not say so"
@@ -418,7 +418,7 @@ def test_least_connection_takes_the_endpoint_that_was_left() -> None:
 
 @in_sandbox
 def test_source_hashing_goes_by_the_client() -> None:
-    """Without session affinity."""
+    """Sends without session affinity."""
     namespaces = built(balanced("sh"))
     met: dict[str, set[str]] = {}
     for client in (
@@ -470,7 +470,7 @@ def under_each_scheduler() -> dict[str, tuple[str, set[str]]]:
 def test_each_scheduler_of_kube_proxy_balances(scheduler: str) -> None:
     said, met = under_each_scheduler()[scheduler]
     assert said == f"-A -t {BALANCED}:80 -s {scheduler}" + (" -b mh-port" if scheduler == "mh" else "")
-    by_address = scheduler in ("dh", "sh")  # of the Service, of the client
+    by_address = scheduler in ("dh", "sh")  # the Service's, the client's
     assert len(met) == 1 if by_address else len(met) > 1
 
 
@@ -569,7 +569,7 @@ def test_12_affinity_lasts_until_its_timeout_after_the_last_connection() -> None
 
 @in_sandbox
 def test_12_a_udp_client_that_is_silent_for_the_time_out_is_led_elsewhere() -> None:
-    """By the same socket."""
+    """Sends by the same socket."""
     namespaces = built(balanced("rr", "UDP", settings=", udpTimeout: 1s"))
 
     def remembered() -> list[str]:

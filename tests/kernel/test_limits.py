@@ -72,17 +72,21 @@ def test_a_soft_limit_is_raised_by_podwire_itself() -> None:
 
 @pytest.mark.parametrize("size", [100, 160, 220, 800])
 def test_little_address_space(size: int) -> None:
-    """The ring of a node takes 16 MiB; threads, which take more than they use, are done without."""
+    """Limits memory. The ring of a node takes 16 MiB; podwire does without threads, which take more than they
+    use.
+    """
     done = limited(lowered(resource.RLIMIT_AS, size * MIB), *RUN)
     assert is_right_or_a_sentence(done, "not enough memory") or size < 800
 
 
-USER = str(60_000 + os.getpid() % 5_000)  # whose processes no other worker of these tests starts
+USER = str(60_000 + os.getpid() % 5_000)  # no other worker of these tests starts processes as this user
 AS_NOBODY = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--"] if os.geteuid() == 0 else []
 
 
 def run_with_processes(count: int) -> subprocess.CompletedProcess[str]:
-    """Run with a limit of ``count`` processes. It is for all processes of a user, and not for root."""
+    """Runs with a limit of ``count`` processes. It counts all processes of a user, and does not hold for
+    root.
+    """
     words = ["sh", "-c", 'shift; exec prlimit --nproc="$0" "$@"', str(count), "", *AS_NOBODY]
     done = podwire(*RUN, prefix=words, timeout=60)
     assert "Traceback" not in done.stderr
@@ -101,7 +105,7 @@ def test_too_few_processes(count: int) -> None:
 
 @pytest.mark.parametrize("count", [8, 12])
 def test_processes_that_may_be_enough(count: int) -> None:
-    """A processor fewer or more, and a thread fewer or more is started."""
+    """Depends on the number of processors, which decides how many threads are started."""
     done = run_with_processes(count)
     assert done.returncode == 0 or (done.returncode == 3 and NO_MORE.search(done.stderr)), done.stderr
 
@@ -184,7 +188,7 @@ def test_a_system_call_that_a_filter_refuses(call: str, answer: int) -> None:
 
 
 def with_tool(directory: Path, name: str, script: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """podwire where the tool ``name`` is ``script``."""
+    """Runs podwire where the tool ``name`` is ``script``."""
     (directory / name).write_text(f"#!/bin/sh\n{script}\n")
     (directory / name).chmod(0o755)
     return podwire(*RUN, *words, prefix=["env", f"PATH={directory}:{os.environ['PATH']}"])
@@ -192,8 +196,8 @@ def with_tool(directory: Path, name: str, script: str, *words: str) -> subproces
 
 @pytest.mark.parametrize("number", [9, 11, 15])
 def test_a_tool_that_is_killed_is_no_refusal(number: int, tmp_path: Path) -> None:
-    """iptables-nft-restore ended by the kernel where memory is short: the other flavour would say nothing
-    about that.
+    """Has the kernel kill iptables-nft-restore, as it does where memory is short: the other flavour would
+    hide that.
     """
     done = with_tool(tmp_path, "iptables-nft-restore", f"kill -{number} $$")
     assert (done.returncode, done.stdout) == (3, "")
@@ -230,7 +234,7 @@ mount --bind "$0/most" /usr/sbin && exec "$@"
 
 
 def test_a_flavour_that_is_not_installed_is_said(tmp_path: Path) -> None:
-    """With a /usr/sbin in which there is no iptables-nft-restore."""
+    """Uses a /usr/sbin in which there is no iptables-nft-restore."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     hiding = ["unshare", *user, "--mount", "sh", "-c", HIDING, str(tmp_path)]
     done = podwire(*RUN, "-o", "json", prefix=hiding)
@@ -243,7 +247,7 @@ def test_a_flavour_that_is_not_installed_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tool", ["ip", "nft", "ipset"])
 def test_doctor_does_without_a_tool(tool: str) -> None:
-    """And says that a run does without it, too. No file of that name can be executed."""
+    """Says that a run does without it, too. No file of that name can be executed."""
     script = 'for path in $(which -a "$0"); do mount --bind /dev/null "$(realpath "$path")"; done; exec "$@"'
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     done = podwire("doctor", "-v", prefix=["unshare", *user, "--mount", "sh", "-c", script, tool])

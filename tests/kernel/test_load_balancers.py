@@ -73,8 +73,8 @@ targetPort: 8080}]}
 
 class Arp(NamedTuple):
     operation: str
-    node: str  # whose MAC the sender has; "": no node's
-    ip: str  # what it says that it has
+    node: str  # the node whose MAC the sender has; "": no node's
+    ip: str  # the address that it says it has
     gratuitous: bool
 
 
@@ -115,7 +115,7 @@ class Running:
         self._tell()
 
     def ask(self, ip: str) -> tuple[str, str]:
-        """Which Pod answers the client, and whose address it saw; ("", why) for nobody."""
+        """Returns the Pod that answers the client, and the address that it saw; ("", why) if none answers."""
         sock = self._applied.namespaces.call_in("client-1", socket.socket)
         sock.settimeout(0.5)
         with sock:
@@ -137,7 +137,7 @@ class Running:
         )
 
     def forget(self, ip: str) -> None:
-        """Have the router ask again who has ``ip``."""
+        """Has the router ask again for the neighbour that has ``ip``."""
         self.tell_router("neighbour", "flush", "to", ip)
 
     def tell_router(self, *words: str) -> str:
@@ -269,7 +269,9 @@ def test_who_gave_an_address_up_answers_no_more() -> None:
 
 @in_sandbox
 def test_where_an_address_was_the_router_remembers_for_hours() -> None:
-    """However long a step waits: who asks again after the speaker has fallen silent is still led to it."""
+    """Takes a step of any length: a client that asks after the speaker has fallen silent is still led to its
+    node.
+    """
     cluster = Running("iptables")
     assert cluster.ask(LOCAL)[0]
     cluster.change(pods="")

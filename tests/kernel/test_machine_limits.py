@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 
 
 def test_every_limit_of_the_table_can_be_read_here() -> None:
-    """In the machine's first network namespace, or whichever the tests run in."""
+    """Reads the machine's first network namespace, or the one that the tests run in."""
     assert {
         name for limit in LIMITS if limit.place == "machine" for name in limit.counters
     } <= read_machine().keys()
@@ -56,7 +56,7 @@ def _bring_up_lo() -> None:
 
 
 def _overflow() -> None:
-    """Send 100 datagrams to a socket that has room for one."""
+    """Sends 100 datagrams to a socket that has room for one."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
@@ -70,8 +70,8 @@ def _overflow() -> None:
 @pytest.mark.slow
 @with_guest
 def test_a_full_neighbour_table_makes_verdicts_unknown_and_never_wrong() -> None:
-    """In a guest: no other run may lose its packets for it. A topology whose load-balancer addresses are
-    asked for by ARP.
+    """Runs in a guest, so that no other run loses packets: topologies whose load-balancer addresses are asked
+    for by ARP.
     """
     python = shlex.quote(sys.executable)
     commands = f"""

@@ -31,8 +31,8 @@ Neighbour = tuple[str, str, str]  # network namespace, device, address
 
 
 def cluster(pods: int, workers: int) -> str:
-    """Manifests of so many Pods behind one Service, dialled 150 times from a Pod, from a node and from
-    outside.
+    """Returns the manifests of so many Pods behind one Service, dialled 150 times from a Pod, from a node and
+    from outside.
     """
     label = {"app": "web"}
     template = {
@@ -118,7 +118,7 @@ def test_all_pairs_of_pods_learn_no_neighbour_by_arp() -> None:
 
 @pytest.mark.parametrize("topology", ["node-added-and-removed", "in-path-load-balancer", "l2-announcement"])
 def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) -> None:
-    """A load balancer's addresses, which a speaker answers for, and addresses that nobody has (any more)."""
+    """Dials a load balancer's addresses, for which a speaker answers, and addresses that no machine has."""
     scenario = scenario_of(topology)
     report, neighbours = learnt(scenario)
     assert report.ok, [say_verdict(result) for result in report.flows if result.verdict != "pass"]
@@ -128,9 +128,7 @@ def test_what_is_learnt_by_arp_are_addresses_of_no_node_or_pod(topology: str) ->
 
 
 def run_side_by_side(*runs: Sequence[str]) -> list[dict[str, int]]:
-    """Start all ``runs`` at once, each the words of a command line; returns the summaries of their
-    reports.
-    """
+    """Starts all ``runs`` at once, each the words of a command line; returns their reports' summaries."""
     with ThreadPoolExecutor(len(runs)) as pool:
         done = list(
             pool.map(lambda words: podwire(*words, "--captures", "none", "-o", "json", timeout=300), runs)
@@ -146,7 +144,7 @@ def run_side_by_side(*runs: Sequence[str]) -> list[dict[str, int]]:
     ("runs", "pods", "workers"), [(2, 300, 9), (8, 120, 9), (1, 380, 4)], ids=["2 x 300", "8 x 120", "380"]
 )
 def test_runs_beside_each_other_are_right(runs: int, pods: int, workers: int, tmp_path: Path) -> None:
-    """Whatever they learnt by ARP would have to fit into the one table of 1,024 entries."""
+    """Shares one table of 1,024 neighbour entries: all that is learnt by ARP would have to fit into it."""
     manifests = tmp_path / "pods.yaml"
     manifests.write_text(cluster(pods, workers))
     for summary in run_side_by_side(*[[str(manifests)]] * runs):
@@ -163,7 +161,7 @@ def test_the_default_topology_is_right_beside_400_pods(tmp_path: Path) -> None:
 
 @in_sandbox
 def test_a_bridge_floods_nothing_that_is_for_one_port() -> None:
-    """Nobody sends ARP requests that it could learn from."""
+    """Sends no ARP request that it could learn from."""
     plan = plan_cluster(state_of("in-path-load-balancer"))
     apply(plan)
     for op in plan.operations:

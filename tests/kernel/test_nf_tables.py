@@ -1,4 +1,4 @@
-"""Rules taken away by handle: what iptables itself would have taken away, or nothing."""
+"""Tests the deletion of rules by handle: it deletes what iptables itself would delete, or nothing."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_what_cannot_be_taken_away_is_refused_by_iptables_and_stays(change: Rule
 
 @in_sandbox
 def test_among_many_rules_and_again_after_a_refusal() -> None:
-    """A dump of several reads, and one socket for all of it."""
+    """Reads a dump in several reads, with one socket for all of it."""
 
     def rule(number: int) -> Rule:
         ip = f"10.96.{number // 250}.{number % 250}"

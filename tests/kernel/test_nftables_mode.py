@@ -71,7 +71,7 @@ def blocks(ruleset: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("most", [1, 700, 8192])
 def test_pieces_of_a_table_make_the_whole(most: int) -> None:
-    """As an ordinary user loads a large one: in transactions that are small enough."""
+    """Loads a large table as an ordinary user does: in transactions that are small enough."""
     table = rules_for(golden_state(DIRECTORY, mode="nftables"), "worker-1").table
     assert table
     pieces = list(table.pieces(most))
@@ -365,7 +365,9 @@ detectLocalMode: {mode}
 
 
 def test_the_kernel_takes_the_table_of_ipv6() -> None:
-    """The same Service in the words of the other family: one port by node port and load balancer, remembering."""
+    """Spells the same Service in the words of the other family: one port by node port and load balancer, with
+    session affinity.
+    """
     words = words_of(IPV6)
     place = Place(node("worker-1"), words, Context("", (MARK,), ""), Context("", (MARK,), ""))
     ip = Address("fd00:10:244::2")

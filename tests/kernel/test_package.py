@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that holds what the wheel holds."""
+    """Returns the directory that holds the files of the wheel."""
     directory = tmp_path_factory.mktemp("wheel")
     build = [
         sys.executable,
@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_python(installed: Path, code: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` where the wheel's modules come first, and where the checkout is not."""
+    """Runs ``code`` where the wheel's modules come first, and where the checkout is not."""
     start = f"import sys; sys.path = [{str(installed)!r}, *(p for p in sys.path if p != {str(ROOT)!r})]\n"
     return subprocess.run(
         [sys.executable, "-I", "-c", start + code, *words],

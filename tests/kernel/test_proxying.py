@@ -135,7 +135,7 @@ def test_a_udp_client_keeps_its_endpoint_until_both_are_silent() -> None:
 
 @in_sandbox
 def test_an_endpoint_that_a_busy_machine_keeps_waiting_answers_late() -> None:
-    """The silence that ends a UDP client is the network's, not that of a process without a processor."""
+    """Ends a UDP client after the network's silence, not after that of a process without a processor."""
     running = Cluster(cluster(WEB_1, WEB_2), serve=False)
     listening = [running.new_socket(f"default_web-{n}", socket.SOCK_DGRAM) for n in (1, 2)]
     for sock, address in zip(listening, ("10.244.1.11", "10.244.2.12"), strict=True):
@@ -171,7 +171,7 @@ def _asked_without_a_pause(running: Cluster, client: socket.socket) -> str:
 
 @in_sandbox
 def test_what_a_udp_client_sends_to_a_service_that_is_gone_goes_its_way_untranslated() -> None:
-    """Were its connection not forgotten, the node would go on sending it to the proxy's port, where nobody
+    """Deletes its connection. Otherwise the node would go on sending it to the proxy's port, where nobody
     listens, and refuse.
     """
     running = Cluster(cluster(WEB_1))

@@ -124,7 +124,9 @@ def flows_of(promised: Expectations) -> tuple[Flow, ...]:
 def _flow(
     promised: Expectations, endpoints: PortEndpoints, client: Client, to: Destination, ways: dict[str, str]
 ) -> Flow:
-    """``ways`` keeps the node through which each address is reached from outside: another one each time."""
+    """Returns a flow. ``ways`` keeps the node through which each address is reached from outside: another one
+    each time.
+    """
     via = ""
     if client.kind == "external" and to.ip not in promised.owners:
         via = ways.setdefault(to.ip, promised.state.nodes[len(ways) % len(promised.state.nodes)].name)
@@ -183,7 +185,9 @@ def _pairs(
 
 
 def _can_be_told(promised: Expectations, flow: Flow, expected: Expectation) -> bool:
-    """Not which endpoint on a node's own address SCTP met: crafted packets cannot ask it."""
+    """Returns whether the endpoint can be observed. On a node's own address that of SCTP cannot: crafted
+    packets do not ask it.
+    """
     return flow.protocol != "SCTP" or not _on_a_node(promised, expected) or promised.translation(flow) is None
 
 
@@ -355,7 +359,7 @@ class DifferenceError(AssertionError):
             *lines,
             f"kept in {self.file}; podwire {self.file} --proxy-mode {mode} sends the usual flows through it",
         ]
-        if mode == "ipvs":  # what a guest writes is lost with it
+        if mode == "ipvs":  # a guest's files are lost with it
             message.append(manifests)
         super().__init__("\n".join(message))
 
@@ -382,8 +386,8 @@ def test_packets_do_what_the_objects_promise(mode: str, cluster: Sequence[Manife
 )
 @given(cluster=clusters(shared_addresses=False))
 def test_packets_do_what_the_objects_promise_in_ipvs_mode(cluster: Sequence[Manifest]) -> None:
-    """But where a Service has a node's address, which every other node then takes for its own (docs/semantics
-    13).
+    """Leaves out Services that have a node's address, which every other node then takes for its own
+    (docs/semantics 13).
     """
     look(cluster, "ipvs")
 
@@ -418,7 +422,9 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
 def test_a_proxy_that_is_wrong_is_found_out(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here one that forgets source ranges; the cluster that shows it is kept in a file that podwire takes."""
+    """Uses a proxy that forgets source ranges; the cluster that shows it is kept in a file that podwire
+    takes.
+    """
 
     def forgetful(*facts: Any, **named: Any) -> ServicePortFacts:
         return ServicePortFacts(*facts, **named)._replace(sourceRanges=())
@@ -445,7 +451,7 @@ def test_a_proxy_that_is_wrong_is_found_out(
     ],
 )
 def test_what_differs_shrinks_to_a_small_manifest(why: Why, kinds: list[str]) -> None:
-    """As if the proxy broke one promise and kept all others: what is left are the objects that make it. (With
+    """Breaks one promise of the proxy and keeps all others: Hypothesis leaves the objects that make it. (With
     the packets it takes as many steps, of half a second.)
     """
 

@@ -158,7 +158,7 @@ def flows_to(report: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def test_whatever_a_server_does_the_network_is_not_blamed(tmp_path: Path) -> None:
-    """All servers side by side, each with a Service of its own."""
+    """Starts all servers side by side, each with a Service of its own."""
     objects = [
         one
         for name, script in SERVERS.items()
@@ -226,7 +226,7 @@ def _what_is_said_of_them(report: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mode", ["nftables", "userspace"])
 def test_a_service_of_one_at_a_time_servers_in_another_mode(mode: str, tmp_path: Path) -> None:
-    """And one of podwire's own beside them, which is told by what it says."""
+    """Starts one of podwire's own beside them, which is recognised by its answer."""
     pods = [pod(f"slow-{n}", SERVERS["one-at-a-time"].replace("0.3", "0.1"), group="all") for n in range(2)]
     own = pod("own", "", group="all")
     del own["metadata"]["annotations"]
@@ -238,7 +238,7 @@ def test_a_service_of_one_at_a_time_servers_in_another_mode(mode: str, tmp_path:
 
 
 def test_a_connection_to_a_real_server_is_asked_again(tmp_path: Path) -> None:
-    """Data on it counts as delivered when it comes in at its endpoint."""
+    """Counts data on it as delivered when it comes in at its endpoint."""
     script = """
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -281,7 +281,7 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()"""
 
 
 def test_a_port_that_no_container_declares_is_a_real_command_s(tmp_path: Path) -> None:
-    """A Service leads there, so the command is meant to serve it."""
+    """Expects the command to serve the port, since a Service leads there."""
     web = pod("web", "http.server.test(http.server.SimpleHTTPRequestHandler, port=8080)")
     del web["spec"]["containers"][0]["ports"]
     found = run(tmp_path, web, service("web", app="web"), check(*asked("web")))

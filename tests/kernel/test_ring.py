@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kernel
 
 @in_sandbox
 def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C comes when it will: of two taps one is set up."""
+    """Interrupts it when one of two taps is set up, since Ctrl-C comes at any time."""
     set_up = ring._Tap.set_up
 
     def interrupted(tap: ring._Tap) -> None:
@@ -43,7 +43,9 @@ def test_who_is_interrupted_while_they_are_opened_can_close_them(monkeypatch: py
 
 @in_sandbox
 def test_a_tap_holds_one_descriptor_and_all_together_one_more() -> None:
-    """A cluster of 5,000 Pods has two of each: its namespace and its tap. All taps share an epoll."""
+    """Limits descriptors: a cluster of 5,000 Pods has two of each, its namespace and its tap. All taps share
+    an epoll.
+    """
     namespaces = apply(
         Plan(name="t", operations=tuple(AddNetns(netns=f"n{number}", why="t") for number in range(20)))
     ).namespaces
@@ -100,14 +102,16 @@ def test_who_never_stops_sending_holds_nobody_who_reads() -> None:
 
 
 def _say(namespaces: Namespaces, name: str, word: bytes) -> None:
-    """Send ``word`` from the namespace ``name`` to its own address, where nobody listens."""
+    """Sends ``word`` from the namespace ``name`` to its own address, where nobody listens."""
     with namespaces.call_in(name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as client:
         client.sendto(word, ("127.0.0.1", 9))
 
 
 @in_sandbox
 def test_every_ring_that_holds_frames_is_read_however_many_they_are() -> None:
-    """epoll_wait(2) tells no more than it is asked for, and a namespace may come after others have spoken."""
+    """Asks for fewer events than there are: epoll_wait(2) returns no more, and a namespace may come after
+    others have spoken.
+    """
     names = [f"n{number:02}" for number in range(40)]
     namespaces = apply(
         Plan(name="t", operations=tuple(AddNetns(netns=name, why="t") for name in names))
@@ -154,8 +158,8 @@ def test_taps_that_are_closed_are_not_read_though_a_forked_process_holds_their_s
 
 @in_sandbox
 def test_without_bare_segments_is_all_that_a_verdict_needs() -> None:
-    """A connection that leaves at once, one that talks and is reset, one that ends in order, a refused one
-    and a datagram: of what a tap without a program sees, nothing is left out but bare segments.
+    """Sends on a connection that leaves at once, one that talks and is reset, one that ends in order, a
+    refused one, and a datagram. A tap with the program misses nothing but bare segments.
     """
     namespaces = apply(Plan(name="t", operations=(AddNetns(netns="a", why="t"),))).namespaces
     everything, telling = Taps(), Taps()

@@ -88,7 +88,7 @@ def started(script: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def descendants(pid: int) -> list[int]:
-    """``pid`` and every process below it, as the host counts them."""
+    """Returns ``pid`` and every process below it, as the host counts them."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1077,8 +1077,8 @@ NO_ROUTE = Section(
 
 
 def test_every_packet_without_a_route_is_refused() -> None:
-    """A kernel that has no route tells one sender so five times in a row (net/ipv4/route.c: ip_error); the
-    router has no such limit.
+    """Refuses more than five in a row: a kernel that has no route answers one sender five times
+    (net/ipv4/route.c: ip_error), the router without a limit.
     """
     flows = observed(NO_ROUTE, "iptables").values()
     assert {flow["observed"]["outcome"] for flow in flows} == {"unreachable"}

@@ -77,7 +77,7 @@ def contested(name: str, endpoint: str) -> str:
 
 @pytest.mark.parametrize("mode", ["userspace", *ALL_MODES])
 def test_1_of_two_services_that_claim_one_address_the_first_by_name_has_it(mode: str, tmp_path: Path) -> None:
-    """Though it is written last: for rules, expectations and the balancer alike."""
+    """Gives it the address though it is written last: for rules, expectations and the balancer alike."""
     flows = [
         {"name": f"{kind} {ip}", "from": {kind: who}, "to": {"ip": ip, "port": 80}, "via": via}
         for ip in ("192.0.2.10", "192.0.2.11", "192.0.2.12")
@@ -120,8 +120,8 @@ STALE = (
 
 @pytest.mark.parametrize("mode", MODES)
 def test_2_each_endpoint_has_an_end_of_its_own(mode: str, tmp_path: Path) -> None:
-    """One of a Pod that is gone, one of nobody anywhere and one of a machine that does not serve the port,
-    beside one that answers.
+    """Uses an endpoint of a Pod that is gone, one of no machine, and one of a machine that does not serve the
+    port, beside one that answers.
     """
     check = f"""
 ---
@@ -156,7 +156,7 @@ def test_10_health_check_is_of_policy_local_alone(mode: str) -> None:
 
 
 def test_10_a_kube_proxy_that_counts_wrong_is_found_out(tmp_path: Path) -> None:
-    """The expected count comes from the EndpointSlices, not from what the servers were told."""
+    """Takes the expected count from the EndpointSlices, not from the settings of the servers."""
     state = state_of(text=BASE + HEALTH)
     wrong = (
         replace(li, healthCheck=li.healthCheck and replace(li.healthCheck, localEndpoints=1))
@@ -273,7 +273,7 @@ def test_12_an_endpoint_that_is_gone_is_forgotten(mode: str) -> None:
 
 @in_sandbox
 def test_12_clients_of_other_endpoints_keep_theirs() -> None:
-    """In iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
+    """Runs in iptables mode; nftables rules are loaded as a whole table, whose sets begin empty."""
     first, then, gone = picked_before_and_after("iptables")
     assert {client: pod for client, pod in then.items() if first[client] != gone} == {
         c: pod for c, pod in first.items() if pod != gone
@@ -285,7 +285,7 @@ def test_12_clients_of_other_endpoints_keep_theirs() -> None:
 )
 @in_sandbox
 def test_9_new_packets_to_localhost_from_elsewhere_are_dropped(guarded: bool) -> None:
-    """iptables mode alone serves node ports on localhost, for which it makes 127/8 routable."""
+    """Runs in iptables mode, which alone serves node ports on localhost: it makes 127/8 routable for them."""
     namespaces = built(state_of(text=BASE + NODE_PORT, proxy_mode="iptables"))
     if not guarded:
         check_output(

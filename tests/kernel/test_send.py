@@ -54,7 +54,7 @@ def test_what_is_begun_after_silence_has_a_silence_of_its_own(monkeypatch: pytes
 
 
 def test_a_client_whose_kernel_gives_up_first_has_met_silence() -> None:
-    """On a machine where the run is not let near a processor for minutes, SYNs are repeated to the last."""
+    """Waits until the last SYN, as on a machine where the run gets no processor for minutes."""
     client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
     flow = Flow(
         name="f",
@@ -90,7 +90,7 @@ def test_a_client_whose_kernel_gives_up_first_has_met_silence() -> None:
     ("relayed", "error"), [(("f",), ""), ((), "timeout")], ids=["a proxy takes part", "nobody does"]
 )
 def test_what_proxies_do_meanwhile_is_no_silence(relayed: tuple[str, ...], error: str) -> None:
-    """The answer comes after a second, in which others send something to each other all the time."""
+    """Answers after a second, in which others send to each other all the time."""
     client = Client(kind="pod", label="a", netns="a", ip=Address("127.0.0.1"))
     flow = Flow(
         name="f",

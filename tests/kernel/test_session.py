@@ -113,7 +113,7 @@ def test_evidence_is_written_for_each_check(tmp_path: Path) -> None:
 
 
 def test_cluster_whose_steps_were_played_is_another() -> None:
-    """A check before them meets the cluster of the beginning, and leaves it to them as it was."""
+    """Runs a check before the steps: it meets the cluster of the beginning, and leaves it as it was."""
     met = {
         "name": "both",
         "from": {"pod": "client"},

@@ -87,7 +87,7 @@ def test_a_run_ends_whatever_signal_it_inherits_ignored_or_blocked(how: str, num
 
 
 def test_tools_that_fail_are_noticed_where_sigchld_is_inherited_ignored() -> None:
-    """Their exit status would be lost, and 0 be assumed."""
+    """Inherits SIGCHLD ignored: tools' exit statuses would be lost then, and 0 be assumed."""
     done = podwire(
         "hairpin",
         "--captures",
@@ -112,7 +112,7 @@ def test_a_blocked_signal_ends_it_all_the_same(number: signal.Signals) -> None:
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
 )
 def test_an_ignored_signal_stays_ignored_and_another_one_ends_it(number: signal.Signals) -> None:
-    """SIGHUP as nohup(1) leaves it, SIGINT as in the background of a shell without job control."""
+    """Ignores SIGHUP as nohup(1) does, and SIGINT as the background of a shell without job control does."""
     with kept(*inheriting("ignored", number)) as run:
         run.send_signal(number)
         assert not ends(run, 0.7)
@@ -125,7 +125,9 @@ def test_an_ignored_signal_stays_ignored_and_another_one_ends_it(number: signal.
 )
 @pytest.mark.parametrize("delay", [0.1, 0.6])
 def test_the_exit_code_names_the_signal_that_ended_it(number: signal.Signals, delay: float) -> None:
-    """While manifests are read, and while packets are sent (the default topology takes about a second)."""
+    """Interrupts it while manifests are read, and while packets are sent (the default topology takes about a
+    second).
+    """
     with subprocess.Popen(
         [*PODWIRE, "--captures", "none"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -160,7 +162,7 @@ def test_a_signal_during_imports_is_told_as_any_other(
 
 
 def test_a_signal_that_is_ignored_stays_ignored_during_imports(tmp_path: Path) -> None:
-    """As nohup(1) leaves SIGHUP."""
+    """Ignores SIGHUP, as nohup(1) does."""
     (tmp_path / "argparse.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nraise SystemExit(7)\n"
     )

@@ -1,5 +1,5 @@
-"""Topologies with steps: that they hold is tested with all that are shipped, in both modes; here each is made
-to fail by one fault.
+"""Tests that each topology with steps fails by one fault. All shipped topologies are tested to hold
+elsewhere, in both modes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def report_of(scenario: Scenario, directory: Path) -> dict[str, Any]:
 
 
 def failures(scenario: Scenario, directory: Path) -> dict[str, str]:
-    """Flow → reason, of those that failed."""
+    """Returns flow → reason, of the flows that failed."""
     return {
         flow["name"]: flow["reason"]
         for flow in report_of(scenario, directory)["flows"]
@@ -86,8 +86,8 @@ def test_at_each_step_the_objects_promise_what_modes_do_that_the_flowchecks_are_
 
 
 def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In userspace mode a client that sends nothing for a quarter of a second is forgotten, and goes to
-    another endpoint than the promised one.
+    """Delays the verdicts. In userspace mode a client that is silent for a quarter of a second is forgotten,
+    and would go to another endpoint than the promised one.
     """
 
     def correlate_slowly(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
@@ -100,7 +100,7 @@ def test_a_udp_client_does_not_wait_for_verdicts(monkeypatch: pytest.MonkeyPatch
 
 
 def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nodes that forget TCP connections with every change, as a restart of their kernel would make them."""
+    """Has nodes forget TCP connections with every change, as a restart of their kernel would."""
 
     def forget(plan: Plan) -> Plan:
         servers = [Endpoint.of(ip, 8080) for ip in ("10.244.1.3", "10.244.2.2")]
@@ -123,7 +123,7 @@ def test_forgotten_connections_do_not_go_on(monkeypatch: pytest.MonkeyPatch, tmp
 def test_a_kube_proxy_that_sleeps_is_found_out(
     topology: str, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The network changes, the rules do not."""
+    """Changes the network, and not the rules."""
     with_changes(
         monkeypatch,
         lambda plan: replace(
@@ -147,7 +147,7 @@ def test_a_kube_proxy_that_sleeps_is_found_out(
 
 
 def test_a_client_that_was_silent_for_longer_than_the_timeout_is_forgotten(tmp_path: Path) -> None:
-    """That all eight draw the endpoint again that they had: once in 65,536 times."""
+    """Fails by chance if all eight draw the endpoint again that they had: once in 65,536 times."""
     report = report_of(scenario_of("affinity-expiry"), tmp_path)
     anew = [
         flow
@@ -160,8 +160,8 @@ def test_a_client_that_was_silent_for_longer_than_the_timeout_is_forgotten(tmp_p
 
 
 def test_without_affinity_its_scenario_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A kube-proxy that never heard of sessionAffinity: that eight clients meet the same one of four by
-    chance happens once in 65,536 times.
+    """Hides sessionAffinity from kube-proxy: eight clients meet the same one of four by chance once in 65,536
+    times.
     """
     cluster, change = planner.plan_cluster, planner.plan_change
 

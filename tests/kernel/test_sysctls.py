@@ -1,4 +1,4 @@
-"""Sysctls of many namespaces."""
+"""Tests sysctls of many namespaces."""
 
 from __future__ import annotations
 

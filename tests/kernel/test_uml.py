@@ -59,7 +59,7 @@ def test_words_directory_environment_output_and_exit_code_are_the_commands_own(d
 
 @with_guest
 def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
-    """Its processes take turns, and each keeps its vector registers, which glibc uses for copies."""
+    """Switches between processes, each of which keeps its vector registers, which glibc uses for copies."""
     code = (
         "import sys; a = bytes(range(256)) * 4000; sys.exit(any(bytes(bytearray(a)) != a for _ in range(50)))"
     )
@@ -79,7 +79,7 @@ def test_a_guest_runs_as_on_processors_with_amx_on_any(directory: Path) -> None:
 
 @with_guest
 def test_files_that_its_caller_has_open_do_not_hinder_it(directory: Path) -> None:
-    """The shell of Debian takes file descriptors below ten alone."""
+    """Opens seven descriptors: the shell of Debian takes those below ten alone."""
     done = subprocess.run(
         ["bash", "-c", f"exec 3<. 4<. 5<. 6<. 7<. 8<. 9<.; {UML} echo here"],
         cwd=directory,
@@ -129,7 +129,7 @@ def test_whether_a_guest_runs_here_is_tried_once(directory: Path) -> None:
 
 @pytest.fixture
 def dying_guest(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of user-mode Linux, a kernel that says what it says on processors with AMX, and ends."""
+    """Replaces user-mode Linux by a script that ends with its words on processors with AMX."""
     kernel = directory / "linux.uml"
     words = (
         "userspace - ptrace set fp regs failed, errno = 14\nKernel panic - not syncing: Attempted to "
@@ -159,7 +159,7 @@ def test_where_a_guest_dies_the_check_says_what_it_said_last() -> None:
 @pytest.mark.skipif(find_family("IPVS") is not None, reason="this kernel has IPVS, so that no guest is asked")
 @pytest.mark.usefixtures("dying_guest")
 def test_a_mode_that_cannot_run_here_is_no_flow_that_failed() -> None:
-    """A migration would be blamed for what the machine lacks."""
+    """Exits with 3. Otherwise a migration would be blamed for the machine's lack."""
     done = subprocess.run(
         [*PODWIRE, "diff", "hairpin", "--modes", "iptables,ipvs"], capture_output=True, text=True, check=False
     )
@@ -176,7 +176,7 @@ def test_a_mode_that_cannot_run_here_is_no_flow_that_failed() -> None:
 
 @with_guest
 def test_every_byte_of_the_output_arrives_though_something_still_runs() -> None:
-    """Whoever reads slowly gets all of it, newlines and control characters as they were written."""
+    """Reads slowly, and gets all of it, newlines and control characters as they were written."""
     data = random.Random(1).randbytes(3_000_000)
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -305,7 +305,7 @@ def test_doctor_finds_in_the_guest_what_its_kernel_has() -> None:
 
 @with_guest
 def test_a_shipped_topology_passes_in_the_guest() -> None:
-    """It takes by itself the flavour of iptables that works there."""
+    """Takes the flavour of iptables that works there."""
     done = uml(*PODWIRE, "hairpin", "--captures", "none")
     assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
     assert b"\n8 flows as promised, " in done.stdout

@@ -39,7 +39,7 @@ SHOW = "cd /proc/sys/net/ipv4/conf; grep -H . " + " ".join(sorted(WANTED))
 
 @pytest.fixture
 def unlucky(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New namespaces are as on such a host: the machine's own settings are not touched."""
+    """Makes new namespaces as such a host has them: the machine's own settings are not touched."""
     create = Namespaces.create
 
     def create_unlucky(self: Namespaces, name: str) -> None:
@@ -62,7 +62,7 @@ def test_every_namespace_has_the_kernels_own_settings() -> None:
 
 
 def test_a_plan_for_a_shell_sets_the_same() -> None:
-    """The script is given namespaces as such a host makes them."""
+    """Runs the script in namespaces as such a host makes them."""
     turn = (
         "from tests.kernel.unlucky_host import turn_round; assert turn_round(('all', 'default', 'lo')) > 50"
     )
@@ -89,7 +89,7 @@ def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
 @pytest.mark.slow
 @with_guest
 def test_verdicts_are_right_where_the_host_itself_is_unlucky(tmp_path: Path) -> None:
-    """In a guest, whose first namespace may be spoilt; nothing is emulated."""
+    """Runs in a guest, whose first namespace may be spoilt; nothing is emulated."""
     podwire = f"{shlex.quote(sys.executable)} run_topology.py --captures none -o json"
     commands = [
         f"{podwire} {topology} || exit"

@@ -343,7 +343,7 @@ def delivered(flow: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_one_client_keeps_its_endpoint() -> None:
-    """docs/semantics 12, in this mode too."""
+    """Checks docs/semantics 12 in this mode too."""
     flow = observed(AFFINITY, "userspace")["one client, one endpoint"]
     assert [*flow["observed"]["backends"].values()] == [20]
     assert flow["verdict"] == "pass", flow["reason"]
@@ -351,8 +351,8 @@ def test_one_client_keeps_its_endpoint() -> None:
 
 @pytest.mark.parametrize("target", SHIPPED)
 def test_packets_do_what_the_objects_promise(target: str, tmp_path: Path) -> None:
-    """The flows of a topology without its FlowChecks and their steps: these may want what this mode does not
-    grant.
+    """Returns the flows of a topology without its FlowChecks and their steps, which may want what this mode
+    does not grant.
     """
     path = tmp_path / "report.json"
     run_cluster(
@@ -424,7 +424,7 @@ def test_a_plan_says_that_a_process_has_to_listen() -> None:
 
 @pytest.mark.parametrize(("target", "code"), [("three-networks", 0), ("source-address", 1)])
 def test_what_differs_from_other_modes_is_known(target: str, code: int) -> None:
-    """Exit code 1 where a FlowCheck wants what this mode does not grant; that is no bug."""
+    """Exits with 1 where a FlowCheck wants what this mode does not grant; that is no bug."""
     done = podwire(
         "diff", target, "--modes", "iptables,nftables,userspace", "--captures", "none", "-o", "json"
     )

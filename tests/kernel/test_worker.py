@@ -97,7 +97,7 @@ def test_a_pod_that_joins_is_served_and_a_connection_to_one_that_stays_goes_on()
 
 @in_sandbox
 def test_a_port_that_no_container_has_any_more_is_closed_with_its_connections() -> None:
-    """A Pod with the node's network: its namespace stays, its port does not."""
+    """Deletes a Pod with the node's network: its namespace stays, its port does not."""
     there = state_of(
         text=POD.replace("spec:", "spec:\n  hostNetwork: true") % ("agent", "1", "172.18.0.3")
         + POD % (CLIENT[0], "2", CLIENT[1])
@@ -214,7 +214,7 @@ def test_what_is_sent_by_hand_at_once_waits_for_the_server() -> None:
 
 @in_sandbox
 def test_a_worker_lives_as_long_as_the_process_that_started_it() -> None:
-    """It does not end with the object that stands for it."""
+    """Leaves it running when the object that stands for it ends."""
     running = Cluster(cluster(WEB_1))
     del running.servers
     gc.collect()

@@ -24,8 +24,8 @@ SPECIAL = {
 
 
 def turn_round(scopes: tuple[str, ...] = ("all", "default")) -> int:
-    """Write into ``net.ipv4.conf`` of the calling thread's network namespace what nobody expects; returns how
-    many values it wrote.
+    """Writes values that nobody expects into ``net.ipv4.conf`` of the calling thread's network namespace;
+    returns their number.
     """
     written = 0
     for scope in scopes:

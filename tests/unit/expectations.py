@@ -1,4 +1,4 @@
-"""Expectations for tests of what comes after them: written by endpoint, built of possibilities."""
+"""Makes expectations for tests of the rooms after the oracle: written by endpoint, built of possibilities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def expectation_of(
     health: Health | None = None,
     **fields: Any,
 ) -> Expectation:
-    """Return an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
+    """Returns an expectation of which ``backends`` answer (None among ``others``: no endpoint in particular),
     and ``others`` end otherwise.
 
     ``asymmetric`` are answered by the endpoint itself, ``symmetric`` (else all the others) from the address

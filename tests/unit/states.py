@@ -212,7 +212,7 @@ def make_state(
 
 
 def make_client(state: ClusterState, who: str) -> Client:
-    """ "client-1" (external), a node's name, or the name of a Pod of namespace default."""
+    """Returns the client: "client-1" (external), a node's name, or the name of a Pod of namespace default."""
     if who in state.client:
         return external_client(state.client[who])
     return node_client(state.node[who]) if who in state.node else pod_client(state.pod[f"default/{who}"])

@@ -28,7 +28,7 @@ FORBIDDEN = {
     "an endpoint taken apart": rf"""\b{_ADDRESS}\.r?(?:split|partition)\(["']:["']""",
     "a prefix taken apart": rf"""\b{_ADDRESS}\.r?(?:split|partition)\(["']/["']""",
 }
-# what looks like one, and is none: file and the text that stands there
+# text that looks like one, and is none, with its file
 NONE = {
     ("emulator/proxy/nftables.py", "__{e.ip}/{e.port}"),  # how kube-proxy names the chain of an endpoint
     ("emulator/workload/commands.py", 'local.rpartition(":")'),  # /proc/net/tcp, hex digits

@@ -1,5 +1,5 @@
-"""References that lead nowhere, and addresses of the other family: every command comes to a plan or to
-problems with a place, never to an exception of ours. A list below has what such a field may say; Hypothesis
+"""Tests references that lead nowhere, and addresses of the other family: every command comes to a plan or to
+problems with a place, never to an exception of ours. A list below has the values of such a field; Hypothesis
 draws clusters of them.
 """
 

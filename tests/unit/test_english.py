@@ -7,33 +7,35 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
     [
-        *(path for folder in ("emulator", "benchmark") for path in (ROOT / folder).rglob("*.py")),
+        *(path for folder in ("emulator", "benchmark", "tests") for path in (ROOT / folder).rglob("*.py")),
         ROOT / "scripts/bench",
         ROOT / "scripts/uml",
     ]
 )
-TESTS = sorted((ROOT / "tests").rglob("*.py"))  # a test's docstring may describe its situation
 VERBS = frozenset(
     """
-    Accepts Adds Admits Advises Allocates Allows Announces Answers Appends Applies Arranges Asks Binds
-    Blocks Boots Brings Builds Calls Captures Carries Changes Checks Chooses Clears Closes Collects
-    Combines Compares Completes Computes Confines Connects Controls Converts Copies Counts Creates Cuts
-    Decides Decodes Defines Deletes Delivers Derives Describes Detaches Detects Dials Does Draws Drives
-    Drops Emulates Encloses Encodes Ends Enters Examines Executes Exits Expects Explains Extends Fails
-    Feeds Fills Filters Finds Folds Follows Formats Frees Generates Gives Groups Handles Holds Ignores
-    Implements Inserts Installs Joins Judges Keeps Kills Knows Lays Leaves Lets Limits Listens Lists Loads
-    Locates Makes Maps Marks Masks Matches Measures Merges Mounts Moves Names Notes Numbers Observes Opens
-    Orders Owns Pairs Parses Passes Plans Plugs Prefers Prepares Prints Promises Proves Provides Prunes
-    Pulls Pushes Puts Queues Raises Reads Reaps Receives Recognises Records Refuses Registers Removes
-    Renders Repeats Replaces Reports Requires Resets Resolves Returns Rewrites Rounds Runs Saves Scales
-    Schedules Searches Selects Sends Serves Sets Settles Shares Shows Signals Skips Sorts Speaks Spells
-    Splits Stands Starts Stops Stores Strips Summarises Swaps Switches Takes Taps Tests Tracks Translates
-    Tries Turns Unmaps Updates Uses Validates Waits Watches Weighs Wraps Writes Yields
+    Accepts Adds Admits Advises Allocates Allows Announces Answers Appends Applies Arranges Asks Behaves
+    Binds Blocks Boots Breaks Brings Builds Calls Captures Carries Changes Checks Chooses Clears Closes
+    Collects Combines Compares Completes Computes Confines Connects Controls Converts Copies Counts
+    Creates Cuts Decides Decodes Defines Delays Deletes Delivers Depends Derives Describes Detaches
+    Detects Dials Does Draws Drives Drops Emulates Encloses Encodes Ends Enters Examines Executes Exits
+    Expects Explains Extends Fails Feeds Fills Filters Finds Folds Follows Formats Frees Generates Gives
+    Groups Handles Has Hides Holds Ignores Implements Infers Inherits Inserts Installs Interrupts Joins
+    Judges Keeps Kills Knows Labels Lays Leads Leaves Lets Limits Listens Lists Loads Locates Makes Maps
+    Marks Masks Masquerades Matches Measures Merges Mounts Moves Names Notes Numbers Observes Opens Orders
+    Owns Pairs Parses Passes Places Plans Plugs Prefers Prepares Prints Promises Proves Provides Prunes
+    Pulls Pushes Puts Queues Raises Reaches Reads Reaps Receives Recognises Records Refuses Registers
+    Removes Renders Repeats Replaces Reports Requires Reserves Resets Resolves Returns Reverses Rewrites
+    Rounds Runs Saves Says Scales Schedules Searches Selects Sends Serves Sets Settles Shares Shortens
+    Shows Signals Skips Sorts Speaks Spells Splits Stands Starts Stops Stores Strips Summarises Swaps
+    Switches Takes Taps Tests Tracks Translates Tries Turns Unmaps Updates Uses Validates Waits Walks
+    Warns Watches Weighs Wraps Writes Yields
     """.split()  # noqa: SIM905 - a table of words
 )  # one that is missing may be added
 RIDDLE = re.compile(r"(?:\A|[.:;?!)]\s+|\(|\n\s*\n\s*)(What|Who|Whose|Of|Whether)\b")
@@ -66,13 +68,14 @@ def comments(text: str) -> Iterator[tuple[int, str]]:
         yield started, words
 
 
-def every(
-    found_in: Callable[[str], Iterator[tuple[int, str]]], files: Sequence[Path] = FILES
-) -> Iterator[tuple[str, str]]:
-    """Yields the place and the text of all that ``found_in`` finds in ``files``."""
-    for path in files:
-        for line, text in found_in(path.read_text()):
-            yield f"{path.relative_to(ROOT)}:{line}: {text[:60]}", text
+@cache
+def every(found_in: Callable[[str], Iterator[tuple[int, str]]]) -> Sequence[tuple[str, str]]:
+    """Returns the place and the text of all that ``found_in`` finds in any file."""
+    return [
+        (f"{path.relative_to(ROOT)}:{line}: {text[:60]}", text)
+        for path in FILES
+        for line, text in found_in(path.read_text())
+    ]
 
 
 def test_a_docstring_begins_with_a_verb() -> None:
@@ -80,7 +83,7 @@ def test_a_docstring_begins_with_a_verb() -> None:
 
 
 def test_no_sentence_begins_as_a_riddle() -> None:
-    rows = [row for kind in (docstrings, comments) for row in every(kind, [*FILES, *TESTS])]
+    rows = [row for kind in (docstrings, comments) for row in every(kind)]
     assert [where for where, text in rows if RIDDLE.search(text)] == []
 
 

@@ -1,4 +1,4 @@
-"""Messages that quote what a user or a tool said: no terminal escape gets through."""
+"""Tests messages that quote a user or a tool: no terminal escape gets through."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_argument_is_printed_raw(
 
 
 def test_a_long_value_is_quoted_without_its_middle() -> None:
-    """A terminal is not filled by one mistake: a name may be megabytes long."""
+    """Shortens the message, since a name may be megabytes long and must not fill a terminal."""
     told = str(InputError([Problem("a.yaml", f"{'x' * 100_000!r} is no name", hint="y" * 100_000, line=3)]))
     assert told.startswith("a.yaml:3: 'xxx")
     assert "xxx' is no name (hint: yyy" in told

@@ -268,7 +268,9 @@ _COMMENT = re.compile(r'comment "[A-Za-z0-9 ;:./>_-]+"')
 
 
 def check(operation: Operation) -> None:
-    """The text of ``operation`` holds as many rules as its value, and each of them reads as words."""
+    """Checks that the text of ``operation`` holds as many rules as its value, and that each of them reads as
+    words.
+    """
     if isinstance(operation, LoadRules) and operation.tool == "iptables-restore":
         lines = [line for line in operation.text.splitlines() if line.startswith("-A ")]
         assert len(lines) == sum(

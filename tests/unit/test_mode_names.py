@@ -52,7 +52,7 @@ def test_no_other_meaning_is_listed_in_vain() -> None:
 
 @pytest.mark.parametrize("room", ["controllers", "flows", "journeys", "oracle", "schedule", "verdicts"])
 def test_no_sentence_of_a_deciding_room_names_a_mode(room: str) -> None:
-    """It says the mode that the cluster has."""
+    """Says the mode that the cluster has."""
     said = re.compile(rf"\b({'|'.join(get_args(ProxyMode))}) mode\b")
     for path in (EMULATOR / room).glob("*.py"):
         tree = ast.parse(path.read_text())

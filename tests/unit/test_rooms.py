@@ -59,7 +59,7 @@ IMPORTS = sorted(
 
 @pytest.mark.parametrize(("module", "name"), sorted({(module, name) for _, module, name in IMPORTS}))
 def test_what_a_test_imports_is_there(module: str, name: str) -> None:
-    """Programs that tests start are texts, which no type checker reads."""
+    """Checks the programs that tests start, which are texts that no type checker reads."""
     users = {path for path, *imported in IMPORTS if imported == [module, name]}
     assert importlib.util.find_spec(module), users
     found = hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")

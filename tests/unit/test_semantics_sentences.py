@@ -265,7 +265,7 @@ TESTED: dict[str, tuple[str, ...] | None] = {
 
 
 def sentences(first: int = 1, last: int = 12) -> list[tuple[str, str]]:
-    """(section's number, sentence) of sections ``first`` to ``last``; a row of a table is a sentence."""
+    """Returns (section's number, sentence) of sections ``first`` to ``last``; a table's row is a sentence."""
     found = []
     for section in re.split(r"^## ", SEMANTICS.read_text(), flags=re.MULTILINE)[first : last + 1]:
         head, _, body = section.partition("\n")

@@ -71,7 +71,7 @@ with_avx = pytest.mark.skipif(
 
 @with_avx
 def test_the_kernel_refuses_less_than_the_whole_state() -> None:
-    """The fault itself: what user-mode Linux 6.1 meets on a processor with AMX, met here on any with AVX."""
+    """Makes the fault itself: user-mode Linux 6.1 meets it on a processor with AMX, this on any with AVX."""
     assert set_state(HEADER_END)["error"] == errno.EFAULT
 
 
@@ -188,7 +188,7 @@ def test_a_machine_without_a_compiler_is_told_what_to_install(
 
 
 def test_a_caller_that_ignores_sigchld_is_told_what_is_lacking(tmp_path: Path) -> None:
-    """The disposition is inherited, and the exit codes of what is started are then lost."""
+    """Inherits SIGCHLD ignored: the exit codes of started processes would be lost."""
     script = 'trap "" CHLD; exec "$@"'
     (tmp_path / "gcc").write_text("#!/bin/sh\nexit 4\n")
     (tmp_path / "gcc").chmod(0o755)

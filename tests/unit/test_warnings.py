@@ -398,7 +398,9 @@ def test_what_a_flow_check_expects_is_no_warning() -> None:
 
 
 def test_a_step_is_warned_of_by_what_it_brings_not_by_what_it_ends() -> None:
-    """A FlowCheck may scale to 0: that Services lose their endpoints then is its purpose."""
+    """Warns of nothing: a FlowCheck may scale to 0, and its purpose is that Services lose their endpoints
+    then.
+    """
     applied = "{apiVersion: v1, kind: Service, metadata: {name: late}, spec: {selector: {app: wbe}, ports: [{port: 80}]}}"
     steps = (
         "{name: gone, scale: {kind: Deployment, name: web, replicas: 0}, "

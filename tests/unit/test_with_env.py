@@ -83,7 +83,7 @@ def test_who_may_not_install_is_told_what_would(bare_checkout: Path, command: li
 def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath(
     bare_checkout: Path, tmp_path: Path
 ) -> None:
-    """Root sets up, wherever it stands: in a directory that another user may write to, say."""
+    """Runs as root, who may set up from any directory: from one that another user writes to, say."""
     bare_checkout.chmod(0o755)
     for path in bare_checkout.glob("requirements*.txt"):
         path.write_text("# nothing, so that nothing is fetched\n")
@@ -104,7 +104,7 @@ def test_set_up_runs_nothing_that_lies_in_the_current_directory_or_on_pythonpath
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can write into somebody else's checkout")
 def test_root_and_the_owner_of_a_checkout_set_it_up_in_turn(bare_checkout: Path) -> None:
-    """sudo first, then without: what the one made does not stand in the other's way."""
+    """Runs sudo first, then without: the one's files do not stand in the other's way."""
     bare_checkout.chmod(0o755)
     for path in (bare_checkout, *bare_checkout.rglob("*")):
         os.chown(path, 65534, 65534)
@@ -204,7 +204,7 @@ def test_every_requirement_is_exact_and_has_its_hashes(path: Path) -> None:
 
 
 def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
-    """They are installed into one environment, so that whichever comes last would win."""
+    """Requires one version, since they are installed into one environment and the last one would win."""
     versions: dict[str, set[str]] = {}
     for path in REQUIREMENTS:
         for name, (version, _) in pins(path).items():
@@ -222,7 +222,7 @@ def test_what_is_pinned_holds_what_is_asked_for(path: Path) -> None:
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
-    """The tests here, and both on fresh machines."""
+    """Runs the tests here, and both on fresh machines."""
     readme = (ROOT / "README.md").read_text().splitlines()
     here = (ROOT / ".ci" / "run").read_text().replace('"${as_root[@]}"', "sudo").splitlines()
     fresh = [f"sudo {line.strip()}" for line in (ROOT / ".ci" / "fresh-root").read_text().splitlines()]

@@ -34,7 +34,7 @@ WHO_HAS = bytes(Ether() / ARP(pdst="10.0.0.2"))
 
 
 class Rings(Taps):
-    """Rings that hold what a test puts in."""
+    """Holds rings whose frames a test puts in."""
 
     def __init__(self) -> None:
         super().__init__()

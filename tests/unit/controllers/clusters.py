@@ -1,4 +1,4 @@
-"""Manifests as text → a settled cluster, the way a run does it."""
+"""Turns manifests as text into a settled cluster, the way a run does it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def problem_of(*manifests: str) -> Problem:
 
 
 def users_pods(state: ClusterState) -> list[Pod]:
-    """Without the control plane's static Pods."""
+    """Returns the Pods without the control plane's static ones."""
     return [pod for pod in state.pods if pod.namespace != "kube-system"]
 
 
@@ -63,7 +63,9 @@ def node(name: str, address: str = "", cidr: str = "", labels: str = "", spec: s
 def pod(
     name: str, labels: str = "", ports: str = "", spec: str = "", status: str = "", meta: str = ""
 ) -> str:
-    """``ports``: "{containerPort: 80}, …"; ``spec``, ``status``, ``meta``: further fields, in flow style."""
+    """Returns a Pod. ``ports``: "{containerPort: 80}, …"; ``spec``, ``status``, ``meta``: further fields, in
+    flow style.
+    """
     return (
         f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}, {meta}}}, "
         f"spec: {{containers: [{{name: main, ports: [{ports}]}}], {spec}}}, status: {{{status}}}}}"

@@ -80,7 +80,7 @@ UNREADY = "conditions: [{type: Ready, status: 'False'}]"
     ],
 )
 def test_of_two_pods_of_a_dump_with_one_address_one_has_it(old: str, new: str, why: str, order: int) -> None:
-    """A node has restarted, and its kubelet has not yet said what became of its Pods."""
+    """Takes a node that has restarted, and whose kubelet has not yet reported its Pods."""
     pods = [
         pod(
             "old",

@@ -1,4 +1,4 @@
-"""References of FlowChecks."""
+"""Tests references of FlowChecks."""
 
 from __future__ import annotations
 

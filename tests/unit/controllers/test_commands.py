@@ -94,7 +94,9 @@ def test_undeclared_ports_are_left_to_a_real_command() -> None:
 
 
 def test_a_port_that_a_flow_check_means_to_reach_is_a_real_command_s() -> None:
-    """containerPort is informational in Kubernetes, and a real command listens where it likes."""
+    """Takes any port: containerPort is informational in Kubernetes, and a real command listens where it
+    likes.
+    """
     flows = [
         "{name: wanted, from: {node: worker-1}, to: {pod: p, port: 9000}}",
         "{name: closed, from: {node: worker-1}, to: {pod: p, port: 9001}, expect: {outcome: rejected}}",

@@ -1,4 +1,4 @@
-"""Servers outside the cluster: declared, named, dialled; and what is said where one is missing."""
+"""Tests servers outside the cluster: declared, named, dialled, and the message where one is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Addresses for LoadBalancer Services, who announces them, and whom a balancer in the path asks."""
+"""Tests the addresses of LoadBalancer Services, the nodes that announce them, and the nodes that a balancer
+in the path asks.
+"""
 
 from __future__ import annotations
 
@@ -272,7 +274,7 @@ def test_who_asks_for_an_address_by_its_own_port_shares_it() -> None:
 def test_addresses_are_given_in_the_order_of_the_input(
     manifests: tuple[str, ...], given: dict[str, str]
 ) -> None:
-    """docs/semantics 14: who comes first."""
+    """Checks docs/semantics 14: the order of those that want an address."""
     assert addresses(settled(*manifests)) == given
 
 
@@ -496,7 +498,7 @@ def test_mistakes_in_a_pool_have_their_path(entry: str, what: str) -> None:
 
 
 def first_by_hash(ip: str, *nodes: str) -> str:
-    """MetalLB's rule, on its own."""
+    """Tests MetalLB's rule on its own."""
     return sorted(nodes, key=lambda name: sha256(f"{name}#{ip}".encode()).hexdigest())[0]
 
 

@@ -1,4 +1,4 @@
-"""Prefixes said and inferred, and every node's share of them."""
+"""Tests prefixes, said and inferred, and every node's share of them."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_pod_subnet_of_a_dump_covers_podcidrs_and_pods() -> None:
 
 
 def test_pod_subnet_leaves_the_host_network_alone() -> None:
-    """A cloud that gives Pods addresses of the nodes' subnet."""
+    """Takes a cloud that gives Pods addresses of the nodes' subnet."""
     state = settled(
         node("a", "192.168.10.4"),
         node("b", "192.168.10.60"),

@@ -180,7 +180,7 @@ def test_taints_that_only_ask_are_heeded_where_possible() -> None:
 
 
 def test_a_node_that_is_not_ready_is_left_alone() -> None:
-    """The node lifecycle controller gives it both taints; every Pod tolerates the second for five minutes."""
+    """Has both taints of the node lifecycle controller; Pods tolerate the second for five minutes."""
     taints = [
         f"{{key: node.kubernetes.io/not-ready, effect: {effect}}}" for effect in ("NoSchedule", "NoExecute")
     ]

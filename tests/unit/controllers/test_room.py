@@ -29,7 +29,7 @@ def workload(kind: str, replicas: int, more: str = "") -> str:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Sixteen million of anything take a minute and gigabytes; a refusal takes none of it, however busy the
+    """Refuses at once: sixteen million of anything would take a minute and gigabytes, however busy the
     machine is.
     """
     begin = time.process_time()
@@ -105,7 +105,7 @@ def test_more_pods_than_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pool_that_is_the_whole_host_network() -> None:
-    """None of its sixteen million addresses is walked through to find one for a node or a Service."""
+    """Walks through none of its sixteen million addresses to find one for a node or a Service."""
     wide = (
         "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\n"
         "networking: {hostSubnet: 10.0.0.0/8, podSubnet: 172.16.0.0/16, serviceSubnet: "

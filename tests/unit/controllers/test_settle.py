@@ -31,7 +31,7 @@ DATA = TESTS / "data"
 
 
 def check_complete(state: ClusterState) -> None:
-    """The invariants of ``emulator.cluster.state``."""
+    """Checks the invariants of ``emulator.cluster.state``."""
     for each in state.nodes:
         assert each.internalIPs
         assert state.podCIDR(each.name)

@@ -104,8 +104,8 @@ def test_traffic_distribution_makes_hints(
 
 
 def test_a_named_port_is_each_pods_own() -> None:
-    """Pods that resolve a name to different numbers are in different slices; a Pod without the name is left
-    out.
+    """Puts Pods that resolve a name to different numbers into different slices, and leaves out a Pod without
+    the name.
     """
     pods = [
         pod(n, "app: web", f"{{containerPort: {p}, name: http}}")
@@ -130,7 +130,7 @@ def test_a_named_port_is_each_pods_own() -> None:
     ],
 )
 def test_a_selector_that_finds_no_pod_is_named(others: tuple[str, ...]) -> None:
-    """A public application's Services and Pods were in two namespaces, and nobody was told."""
+    """Takes a public application whose Services and Pods were in two namespaces, without a word about it."""
     state = settled(ONE, service("web", "selector: {app: web}, ports: [{port: 80}]"), *others)
     assert "default/web" not in state.slices_of
     (one,) = warned(state, Code.SELECTS_NO_POD)
@@ -156,7 +156,7 @@ def test_a_service_without_pods_is_not_named_where_a_flow_check_says_what_is_exp
 
 
 def test_a_name_counts_for_its_protocol_only() -> None:
-    """As the API server takes it: the port has no endpoints, and a notice says why."""
+    """Accepts it as the API server does: the port has no endpoints, and a notice says why."""
     web = service("web", "selector: {app: web}, ports: [{port: 80, protocol: UDP, targetPort: x}]")
     state = settled(ONE, web, pod("a", "app: web", "{containerPort: 1, name: x}"))
     assert "default/web" not in state.slices_of
@@ -215,8 +215,8 @@ def test_the_controllers_own_slices_of_a_dump_are_not_made_again() -> None:
     ids=["nobody's", "a mesh's"],
 )
 def test_the_controller_makes_its_own_slice_beside_others(other: str) -> None:
-    """aws-cloud-map-mcs-controller-for-k8s#110: the controller lists the slices that carry its own label
-    alone.
+    """Checks aws-cloud-map-mcs-controller-for-k8s#110: the controller lists the slices that carry its own
+    label alone.
     """
     given, made = slices_of(ONE, service("web", SELECT), pod("w", "app: web"), other)
     assert given.endpoints[0].addresses == ("198.51.100.9",)
@@ -244,7 +244,7 @@ def test_endpoints_that_nobody_mirrors(meta: str, yes: bool) -> None:
 
 
 def test_the_endpoints_of_kubernetes_count_though_they_skip_the_mirror() -> None:
-    """The API server labels them so, and keeps a slice of its own."""
+    """Labels them as the API server does, which keeps a slice of its own."""
     meta = "{name: kubernetes, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}"
     (made,) = slices_of(ONE, ENDPOINTS.replace("{name: web}", meta), name="kubernetes")
     assert [e.addresses for e in made.endpoints] == [("198.51.100.1",), ("198.51.100.2",)]

@@ -1,4 +1,4 @@
-"""Steps of a FlowCheck: what the cluster changes to, what stays, and what is wrong with a step before
+"""Tests steps of a FlowCheck: the cluster after a step, what stays, and problems that are found before
 anything runs.
 """
 
@@ -69,12 +69,12 @@ def states(*steps: str) -> list[ClusterState]:
 
 
 def pods(state: ClusterState, app: str) -> dict[str, tuple[str, str]]:
-    """name → (node, address) of the Pods of ``app``."""
+    """Returns name → (node, address) of the Pods of ``app``."""
     return {p.name: (p.spec.nodeName, p.ip) for p in state.pods if p.metadata.labels.get("app") == app}
 
 
 def endpoints(state: ClusterState, service: str = "default/web") -> dict[str, tuple[bool, bool, bool]]:
-    """Pod → (ready, serving, terminating)."""
+    """Returns Pod → (ready, serving, terminating)."""
     rows = (e for s in state.slices_of.get(service, ()) for e in s.endpoints)
     return {e.targetRef.name: (e.ready, e.serving, e.terminating) for e in rows if e.targetRef}
 
@@ -244,7 +244,7 @@ def test_an_applied_deployment_of_another_template_replaces_its_pods() -> None:
 
 
 def test_who_listened_goes_on_though_nothing_leads_there_any_more() -> None:
-    """Port 9090 is served because the Service leads there; no container declares it."""
+    """Serves port 9090, since the Service leads there; no container declares it."""
     first, after = states("delete: [{kind: Service, name: web}]")
     served = {(li.pod, li.port) for li in first.listeners if li.port == 9090}
     assert len(served) == 3

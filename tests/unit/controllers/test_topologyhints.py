@@ -1,4 +1,4 @@
-"""Hints by the zones' CPUs, as the EndpointSlice controller's topologycache gives them."""
+"""Tests hints by the zones' CPUs, as the EndpointSlice controller's topologycache gives them."""
 
 from __future__ import annotations
 

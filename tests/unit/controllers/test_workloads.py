@@ -1,4 +1,4 @@
-"""Pods of controllers: names, labels, owners, and when none are made."""
+"""Tests Pods of controllers: names, labels, owners, and when none are made."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_names_and_owners(kind: str, pattern: str, owner: str) -> None:
 
 
 def test_a_replication_controller_selects_by_labels_and_by_those_of_its_template_where_it_says_none() -> None:
-    """guestbook-go of kubernetes/examples: its Services had no endpoints while these were left out."""
+    """Takes guestbook-go of kubernetes/examples: its Services had no endpoints while these were left out."""
     template = "template: {metadata: {labels: {app: g}}, spec: {containers: [{name: c}]}}"
     for selector in ("selector: {app: g}, ", ""):
         text = (
@@ -167,7 +167,7 @@ def test_pods_that_have_no_network_in_a_dump_have_none_here(written: str, reason
     "status", ["", "phase: Running", "phase: Unknown, podIP: 10.244.0.9", "phase: Pending, podIP: 10.244.0.9"]
 )
 def test_pods_without_a_status_and_those_with_an_address_run(status: str) -> None:
-    """One whose image cannot be pulled is Pending and has an address."""
+    """Leaves a Pod whose image cannot be pulled Pending; it has an address."""
     assert [p.name for p in users_pods(settled(node("n"), pod("p", spec="nodeName: n", status=status)))] == [
         "p"
     ]
@@ -175,7 +175,9 @@ def test_pods_without_a_status_and_those_with_an_address_run(status: str) -> Non
 
 @pytest.mark.parametrize(("publish", "addresses"), [("false", []), ("true", ["10.244.7.9"])])
 def test_a_pod_of_a_node_that_is_gone_runs_nowhere(publish: str, addresses: list[str]) -> None:
-    """The EndpointSlice controller skips it, unless the Service publishes what is not ready."""
+    """Skips it as the EndpointSlice controller does, unless the Service publishes addresses that are not
+    ready.
+    """
     lost = pod(
         "p", "app: p", spec="nodeName: gone", status="phase: Running, podIP: 10.244.7.9", meta="uid: 5c9e"
     )

@@ -257,7 +257,7 @@ def test_attempts_and_controls() -> None:
 
 
 def test_a_checked_flow_is_never_a_control() -> None:
-    """It may be expected to fail, which would say nothing of the Pod."""
+    """Takes a checked flow that is expected to fail, which says nothing of the Pod."""
     direct = FlowSpec(
         name="direct", from_=POD, to=FlowTo(pod="web-0", port=8080), expect=FlowExpect(outcome="rejected")
     )
@@ -447,7 +447,7 @@ def test_delivery_where_there_is_no_endpoint_that_could_be_met(wanted: FlowExpec
     ids=["source", "backends"],
 )
 def test_a_source_or_backends_are_those_of_a_delivery(wanted: FlowExpect) -> None:
-    """Else a check of the source would pass where nothing arrives."""
+    """Expects delivery as well: a check of the source alone would pass where nothing arrives."""
     slices = [make_slice(make_endpoint(WEB_0, "worker-1", ready=False))]
     result = applied(wanted, slices=slices)
     assert (result.outcome, result.backends) == ("delivered", {ON_1: "preserved"})
@@ -502,7 +502,7 @@ def test_where_there_is_no_balancer_none_can_be_seen() -> None:
     ],
 )
 def test_what_a_health_check_is_to_answer(wanted: FlowExpect, health: Health | None) -> None:
-    """Status and count say much of each other."""
+    """Infers the status from the count, and the count from the status, as far as one implies the other."""
     assert health_of(wanted, "worker-1", "iptables") == health
 
 

@@ -265,7 +265,7 @@ def test_pods_that_serve_nothing_are_the_clients(pods: Sequence[Pod]) -> None:
 
 
 def test_endpoints_that_nobody_has_are_not_controlled() -> None:
-    """It would prove nothing, and each costs the wait for silence."""
+    """Leaves out flows that prove nothing, and cost the wait for silence each."""
     state = make_state(make_service(), slices=[make_slice(ENDPOINT_1, make_endpoint("10.244.2.99"))])
     [flow] = [f for f in derive_flows(state) if f.client.ip == CLIENT and f.to.service]
     assert [name.partition(" → ")[2] for name in flow.controls] == ["pod default/web-1:8080 (control)"]
@@ -527,7 +527,7 @@ def test_addresses_that_are_not_dialled(state: ClusterState) -> None:
 
 
 def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> None:
-    """The first by name, wherever it is written."""
+    """Takes the first by name, wherever it is written."""
     first = make_service("second", "10.96.0.77", externalIPs=(EXTERNAL_IP,))
     labels = external_flows(
         make_state(
@@ -559,7 +559,9 @@ def test_an_address_and_port_is_dialled_as_that_of_the_service_that_has_it() -> 
     ],
 )
 def test_an_external_address_without_endpoints_is_dialled_too(ip: str, outcome: dict[str, str]) -> None:
-    """A packet that a node itself sends there is left to routing in iptables mode (docs/semantics 7)."""
+    """Leaves it out: in iptables mode a packet that a node itself sends there is left to routing
+    (docs/semantics 7).
+    """
     state = make_state(make_service(externalIPs=(ip,)), slices=[])
     flows = {f.name: f for f in derive_flows(state) if f.to.how == "externalIP"}
     outcomes_of = outcomes(state, list(flows.values()))
@@ -632,7 +634,7 @@ def test_all_pairs() -> None:
 
 
 def test_all_pairs_share_what_they_can() -> None:
-    """The promise is worked out once per destination and node, not once per flow."""
+    """Computes the promise once per destination and node, not once per flow."""
     pods = [
         make_pod(f"p{i}", f"worker-{i % 2 + 1}", f"10.244.{i % 2 + 1}.{i // 2 + 2}", [8080])
         for i in range(40)

@@ -1,4 +1,4 @@
-"""Flows to the edges where modes of kube-proxy part, and what each mode promises there."""
+"""Tests flows to the edges where modes of kube-proxy part, and the promise of each mode there."""
 
 from __future__ import annotations
 

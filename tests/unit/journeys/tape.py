@@ -21,7 +21,7 @@ def parse(endpoint: Endpoint | str) -> Endpoint:
 
 
 class Tape:
-    """Frames as the taps of a run would have delivered them: one a nanosecond."""
+    """Holds frames as the taps of a run would have delivered them: one a nanosecond."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -39,7 +39,7 @@ class Tape:
         reply: bool = False,
         ttl: int = 64,
     ) -> None:
-        """``place`` is "netns/interface in" or "… out"."""
+        """Adds a frame. ``place`` is "netns/interface in" or "… out"."""
         where, direction = place.split(" ")
         netns, interface = where.split("/")
         self.now += 1

@@ -102,7 +102,7 @@ FIRST_LEG_BACK = (
 
 
 def relayed_tcp(*, answered: bool = True) -> Tape:
-    """Two connections with a request on each; the second only if it is answered."""
+    """Uses two connections with a request on each; the second is made only if the first is answered."""
     tape = Tape()
     tape.there(*FIRST_LEG, token=1)
     tape.back(*FIRST_LEG_BACK, token=1)
@@ -147,8 +147,8 @@ def test_a_request_is_followed_across_a_proxy() -> None:
 
 
 def test_the_connection_that_a_proxy_dialled_is_nobody_elses() -> None:
-    """A node's own attempt whose frames are missing is not given the proxy's second connection, which began
-    at that node too.
+    """Keeps the proxy's second connection from a node's own attempt whose frames are missing, although it
+    began at that node too.
     """
     other = by_socket(Endpoint.parse("172.18.0.3:5555"), Endpoint.parse("10.96.0.99:80"), netns="worker-1")
     correlation = correlate([relayed(), other], relayed_tcp().frames)
@@ -203,7 +203,7 @@ def test_what_a_proxy_sends_from_another_port_is_not_heard() -> None:
 
 
 def test_both_connections_may_pass_the_same_place() -> None:
-    """A node dials its own Service, whose endpoint is a process of that node: all of it is on ``lo``."""
+    """Has a node dial its own Service, whose endpoint is a process of that node: every frame is on ``lo``."""
     node, proxy, dials, server = (
         Endpoint.parse("172.18.0.3:5000"),
         Endpoint.parse("172.18.0.3:10042"),
@@ -325,8 +325,8 @@ def test_a_node_s_own_packet_is_first_seen_translated() -> None:
 
 
 def test_a_bridge_shows_the_reply_to_its_node_half_turned_back() -> None:
-    """With br_netfilter the bridge's port undoes the masquerading before the bridge's own tap; DNAT is undone
-    behind it.
+    """Reverses as br_netfilter does: the bridge's port undoes the masquerading before the bridge's own tap;
+    DNAT is undone behind it.
     """
     tape = Tape()
     tape.there(("worker-1/cbr0 out", CBR0_MASQUERADED, WEB), ("web-0/eth0 in", CBR0_MASQUERADED, WEB))
@@ -350,7 +350,7 @@ def test_an_endpoint_behind_the_last_tap_is_known_by_its_own_account() -> None:
 
 
 def balanced(*, relayed: bool = False) -> Tape:
-    """Through a balancer in the path, which dials a node port."""
+    """Passes a balancer in the path, which dials a node port."""
     tape, token = Tape(), SAID if relayed else TOKEN
     in_, out = (OUTSIDE, VIP), (BALANCER, N2)
     tape.there(
@@ -409,9 +409,7 @@ def test_a_reply_that_nobody_turned_back_comes_from_the_endpoint() -> None:
 
 
 def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
-    """The client is the node that the endpoint runs on; the reply has still to go to worker-2, which
-    masqueraded.
-    """
+    """Runs the client on the endpoint's node; the reply has still to go to worker-2, which masqueraded."""
     masqueraded = Endpoint.parse("172.18.0.4:61000")
     tape = Tape()
     tape.there(
@@ -434,7 +432,9 @@ def test_a_reply_that_passes_the_client_s_node_has_not_arrived() -> None:
 
 
 def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
-    """Nobody listens for the reply to a crafted packet, and the client's kernel says so to the server."""
+    """Resets the reply to a crafted packet, for which nobody listens: the client's kernel tells the server
+    so.
+    """
     token = make_token("UDP", 5)
     tape = Tape()
     tape.there(("pod/eth0 out", POD, WEB), ("web-0/eth0 in", POD, WEB), token=token, protocol="UDP", flags="")
@@ -446,7 +446,7 @@ def test_the_client_kernel_s_error_about_a_reply_is_no_hop() -> None:
 
 
 def test_a_reply_that_is_no_undone_dnat_is_not_called_so() -> None:
-    """The server's first hop is elsewhere than the DNAT, or it has the server's own address."""
+    """Puts the server's first hop elsewhere than the DNAT, or gives it the server's own address."""
     elsewhere = Tape()
     elsewhere.there(*THERE)
     elsewhere.back(("web-0/eth0 out", VIP, POD))

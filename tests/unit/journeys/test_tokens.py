@@ -38,7 +38,7 @@ from tests.unit.journeys.tape import (
 
 
 def opened(*ways: tuple[str, str, str, int], start: int = 0) -> Tape:
-    """SYNs: (place, src, dst, token's value)."""
+    """Makes SYNs: (place, src, dst, token's value)."""
     tape = Tape()
     tape.now = start
     for place, src, dst, value in ways:
@@ -74,7 +74,7 @@ def test_a_port_used_again_is_told_by_the_time() -> None:
 
 
 def test_a_syn_that_passes_is_not_the_node_s_own() -> None:
-    """A Pod's SYN leaves its node as the node's address and port by chance."""
+    """Sends a Pod's SYN that leaves its node with the node's address and port by chance."""
     tape = opened(("pod/eth0 out", POD, VIP, 1), ("worker-1/eth0 out", N1, WEB, 1))
     assert tokens(tape, by_socket(N1, netns="worker-1", error=WAITED)) == [0]
 
@@ -85,7 +85,7 @@ def test_a_node_s_syn_goes_elsewhere_from_the_same_port() -> None:
 
 
 def test_one_address_and_port_towards_two_services() -> None:
-    """Linux lets two sockets share a port as long as they dial different addresses."""
+    """Shares a port between two sockets, as Linux allows if they dial different addresses."""
     tape = opened(
         ("worker-1/eth0 out", N1, WEB, 1),
         ("worker-1/eth0 out", N1, VIP, 2),
@@ -125,7 +125,7 @@ def test_a_masqueraded_socket_is_known_by_what_the_server_saw() -> None:
 
 
 def test_a_masqueraded_port_may_be_another_socket_s_own() -> None:
-    """--random-fully draws any port, one that another socket of the node is bound to as well."""
+    """Draws any port, as --random-fully does: one that another socket of the node is bound to as well."""
     tape = opened(*masqueraded(1, "172.18.0.3:40002"), *masqueraded(2, "172.18.0.3:61000"))
     reply(tape, 1, "172.18.0.3:40002")
     reply(tape, 2, "172.18.0.3:61000")
@@ -198,9 +198,7 @@ def test_a_masqueraded_port_used_again_is_told_by_the_time() -> None:
 
 
 def test_what_the_server_saw_may_be_another_client_s() -> None:
-    """Its node masqueraded a Pod to the very address and port: that SYN began in the Pod, and another attempt
-    has it.
-    """
+    """Masquerades a Pod to the very address and port: its SYN began there, and is another attempt's."""
     ours, theirs = "172.18.0.3:4001", "10.244.2.5:8080"
     tape = opened(
         ("pod/eth0 out", POD, WEB, 1),
@@ -351,7 +349,7 @@ ATTEMPTS = st.builds(
 
 
 def test_a_connection_that_two_attempts_claim_is_neithers() -> None:
-    """One by its opening, one by a request that was made on it."""
+    """Finds one by its opening, one by a request that was made on it."""
     tape = Tape()
     tape.see("pod/eth0 out", POD, VIP, "S", make_token("TCP", 10))
     tape.see("pod/eth0 out", POD, VIP, "PA", request := make_token("TCP", 9))

@@ -1,4 +1,4 @@
-"""Threads that cannot be started: a sentence, or the work without them."""
+"""Tests threads that cannot be started: a sentence, or the work without them."""
 
 from __future__ import annotations
 

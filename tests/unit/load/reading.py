@@ -1,4 +1,4 @@
-"""Shorthands of the loading tests."""
+"""Provides shorthands for the tests of loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topologies in Python: what the builder writes, and where its mistakes are said to be."""
+"""Tests topologies in Python: the builder's manifests, and the places of its mistakes."""
 
 from __future__ import annotations
 

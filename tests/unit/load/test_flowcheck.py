@@ -105,7 +105,7 @@ def schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def test_definition_is_structural() -> None:
-    """As the API server wants it: each value has a type, nothing refers to anything, and nothing is
+    """Checks the API server's wishes: each value has a type, nothing refers to anything, and nothing is
     closed.
     """
     crd = custom_resource_definition()

@@ -1,4 +1,4 @@
-"""Targets → Inventory: files, directories, names, standard input; lists, notices and duplicates."""
+"""Tests targets → Inventory: files, directories, names, standard input; lists, notices and duplicates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pod_names(inventory: Inventory) -> list[str]:
 
 @pytest.fixture
 def topologies(tmp_path: Path) -> Path:
-    """Three topologies, one of each form, and what is none."""
+    """Makes three topologies, one of each form, and files that are none."""
     directory = tmp_path / "topologies"
     (directory / "shop" / "more").mkdir(parents=True)
     (directory / "shop" / "README.md").write_text("# Does the shop sell?\n\nMore.\n")
@@ -298,7 +298,7 @@ def test_lists_nest_and_may_be_empty() -> None:
     ],
 )
 def test_a_list_says_its_api_version_as_every_object_does(text: str, said: str) -> None:
-    """kubectl: "error validating data: apiVersion not set"."""
+    """Fails as kubectl does: "error validating data: apiVersion not set"."""
     (problem,) = problems_of(text)
     assert said in str(problem)
 

@@ -1,4 +1,4 @@
-"""Directories read as kubectl reads them; kustomizations, charts, and what is no manifest."""
+"""Tests directories read as kubectl reads them; kustomizations, charts, and files that are no manifests."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_where_targets_are_tells_them_apart(tmp_path: Path, monkeypatch: pytest.
     assert (web, file) == ("topology web", f"{tmp_path}/a/web.yaml")
     piped, again = (source_of(["web.yaml", "-"], topologies, names) for names in (["Pod a"], ["Pod b"]))
     assert piped.startswith(f"{file} - ")
-    assert again != piped  # what came in tells one pipe from another
+    assert again != piped  # the data tells one pipe from another
     assert source_of(["web.yaml", "-"], topologies, ["Pod a"]) == piped
     assert source_of([str(tmp_path / "a" / "." / "web.yaml")], topologies) == file
 

@@ -1,4 +1,6 @@
-"""Addresses, prefixes and addresses of interfaces: what is read, what is refused, how they compare."""
+"""Tests addresses, prefixes and addresses of interfaces: the texts that are read and refused, and their
+order.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def promised(state: ClusterState, who: str, ip: str, port: int, **more: Any) -> 
 
 
 def sources(expectation: Expectation) -> dict[str, frozenset[str]]:
-    """Per backend address the addresses that it may see."""
+    """Returns, per backend address, the addresses that it may see."""
     return {str(backend): expectation.addresses[rule] for backend, rule in expectation.backends.items()}
 
 

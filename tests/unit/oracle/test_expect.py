@@ -1,4 +1,4 @@
-"""Expectations as a whole: whatever is asked, there is a promise, and it is complete."""
+"""Tests expectations as a whole: every question has a promise, and it is complete."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Addresses that nodes announce to clients outside, and what is left of them when none does (docs/semantics
-14).
+"""Tests addresses that nodes announce to clients outside, and their state when no node announces them
+(docs/semantics 14).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_too_few_attempts_need_not_meet_every_backend(attempts: int | None, part
 
 @pytest.mark.parametrize("count", [25, 60, 395])
 def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(count: int) -> None:
-    """A run of 395 Pods behind one Service failed with "… never answered in 401 attempts"."""
+    """Takes the run of 395 Pods behind one Service that failed with "… never answered in 401 attempts"."""
     pods = [
         make_pod(f"p{n}", "worker-1", f"10.244.{1 + n // 200}.{10 + n % 200}", [8080]) for n in range(count)
     ]
@@ -78,8 +78,8 @@ def test_no_endpoint_of_so_many_has_to_be_met_that_400_attempts_may_miss_it(coun
 def test_the_endpoint_that_answers_is_met_if_enough_attempts_are_made(
     stale: int, attempts: int, required: Collection[Endpoint]
 ) -> None:
-    """Each attempt is led to one that nobody serves by chance: 2 ** -20 is below the risk that is taken, 2 **
-    -19 is not.
+    """Leads each attempt by chance to an endpoint that nobody serves: 2 ** -20 is below the risk that is
+    taken, 2 ** -19 is not.
     """
     ends = [
         make_endpoint(WEB_0, "worker-1"),

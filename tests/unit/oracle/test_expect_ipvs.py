@@ -133,9 +133,7 @@ def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str)
 
 
 def test_a_node_is_seen_as_the_address_that_it_dialled() -> None:
-    """Under externalTrafficPolicy Local nobody is masqueraded, and a Service's address is local to the
-    node.
-    """
+    """Masquerades nobody under externalTrafficPolicy Local: a Service's address is the node's own."""
     state = make_state(node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,)), **IPVS)
     promise = expect(state, make_flow(state, "worker-1", EXTERNAL_IP, 80))
     assert (promise.outcome, promise.backends) == ("delivered", {ON_1: "preserved"})
@@ -192,7 +190,9 @@ def test_a_pod_that_meets_itself_by_another_nodes_port_is_masqueraded_at_home() 
 
 
 def test_of_endpoints_that_a_node_takes_for_want_of_its_own_one_may_be_there() -> None:
-    """By no slice, so that it is not the node's own: its answer goes by the node, the other one's past it."""
+    """Takes an endpoint that no slice places on the node: its reply goes by the node, the other one's past
+    it.
+    """
     adrift, elsewhere = make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")
     for endpoints, asymmetric in (((adrift, elsewhere), {ON_2}), ((elsewhere,), {ON_2}), ((adrift,), set())):
         state = make_state(
@@ -213,7 +213,7 @@ def test_any_services_slice_says_where_a_pod_is_that_meets_itself() -> None:
 
 
 def test_a_node_without_endpoints_reaches_those_that_are_there_whatever_their_slice_says() -> None:
-    """The others it does not reach: each endpoint has an end of its own."""
+    """Promises an end for each endpoint: one is reached, the others are not."""
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(EXTERNAL_IP,))
     state = make_state(
         service, slices=(make_slice(make_endpoint(WEB_0), make_endpoint(WEB_1, "worker-2")),), **IPVS
@@ -243,7 +243,9 @@ def test_round_robin_alone_meets_everybody_for_sure(scheduler: IPVSScheduler) ->
 def test_a_node_that_meets_itself_is_seen_as_what_it_dialled_unless_that_is_its_own_address(
     ip: str, source: str
 ) -> None:
-    """From its own address it is a hairpin, and masqueraded: by the bridge's, for all that is promised."""
+    """Dials its own address too: that is a hairpin, masqueraded as the bridge's address for all that is
+    promised.
+    """
     service = node_ports(externalTrafficPolicy="Local", externalIPs=(ip,))
     slices = (
         make_slice(
@@ -280,7 +282,7 @@ def test_in_ipvs_mode_an_answer_goes_past_the_node_unless_the_endpoint_is_there(
 
 @pytest.mark.parametrize(("policy", "promises"), [("Cluster", True), ("Local", False)])
 def test_a_contested_address_is_promised_where_the_policies_are_equal(policy: str, promises: bool) -> None:
-    """The address is in the ipsets of each Service that claims it, and these decide about masquerading."""
+    """Puts the address into the ipsets of each Service that claims it; these decide about masquerading."""
     address = {"externalIPs": (EXTERNAL_IP,)}
     state = make_state(
         make_service(**address, externalTrafficPolicy=policy),
@@ -293,7 +295,7 @@ def test_a_contested_address_is_promised_where_the_policies_are_equal(policy: st
 
 @pytest.mark.parametrize(("who", "outcome"), [("worker-1", "dropped"), ("client", "unreachable")])
 def test_a_refusal_from_outside_does_not_come_back_to_the_dialled_address(who: str, outcome: str) -> None:
-    """Under externalTrafficPolicy Local a node sends from the address that it dialled, which no router leads
+    """Sends under externalTrafficPolicy Local from the address that the node dialled, which no router leads
     back to it.
     """
     service = make_service(externalIPs=(EXTERNAL_IP,), externalTrafficPolicy="Local")
@@ -305,7 +307,7 @@ def test_a_refusal_from_outside_does_not_come_back_to_the_dialled_address(who: s
 def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(
     who: str, outcome: str
 ) -> None:
-    """A node takes the last entry that is its own, every other node the first."""
+    """Takes the last entry that is the node's own; every other node takes the first."""
     draining = make_slice(make_endpoint(WEB_0, "worker-2", ready=False))
     state = make_state(make_service(), slices=(draining, make_slice(ENDPOINT_0)), **IPVS)
     assert expect(state, make_flow(state, who, WEB_IP, 80)).outcome == outcome
@@ -313,7 +315,7 @@ def test_an_address_of_two_entries_is_usable_where_the_node_takes_the_ready_one(
 
 @pytest.mark.parametrize(("policy", "section"), [("Local", 13), ("Cluster", 5)])
 def test_a_hairpin_rests_on_the_section_of_its_policy(policy: str, section: int) -> None:
-    """Under Local ipvs mode has rules of its own; advice goes by that section."""
+    """Names the section of ipvs mode's own rules under Local, by which advice goes."""
     state = make_state(node_ports(externalTrafficPolicy=policy), slices=[make_slice(ENDPOINT_0)], **IPVS)
     promise = promised(state, "web-0", NODE_IP["worker-1"], NODE_PORT)
     assert promise.backends == {ON_1: "node"}

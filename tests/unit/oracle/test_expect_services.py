@@ -193,7 +193,7 @@ def test_endpoints_that_nobody_serves(ips: list[str], outcome: str) -> None:
 def test_nothing_is_promised_of_an_endpoint_that_is_a_service_s_address(
     mode: str, ip: str, port: int
 ) -> None:
-    """Nor is any flow to it derived."""
+    """Derives no flow to it either."""
     ports = [ServicePort(port=80, name="http", targetPort=8080, nodePort=NODE_PORT)]
     other = make_service("other", "10.96.0.11", ports, type="NodePort")
     slices = [

@@ -225,8 +225,8 @@ def test_hairpin_alone_is_the_sentence() -> None:
 
 
 def test_a_node_that_meets_itself_is_not_taken_for_the_client_before() -> None:
-    """Its slice says that the endpoint on worker-1's address were on worker-2: there worker-1 is a client
-    like others, but for the hairpin.
+    """Places the endpoint on worker-1's address on worker-2, by its slice: worker-1 is a client like others
+    there, but for the hairpin.
     """
     state = make_state(
         node_port_service(**LOCAL),

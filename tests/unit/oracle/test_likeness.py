@@ -1,4 +1,4 @@
-"""Flows share a promise only if a policy cannot tell their clients apart."""
+"""Tests that flows share a promise only if a policy cannot distinguish their clients."""
 
 from __future__ import annotations
 

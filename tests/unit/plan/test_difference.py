@@ -86,9 +86,7 @@ def load_rules(tables: Tables, text: str) -> None:
 
 
 class Kernel:
-    """Things by what tells one from another. Values are the operations that made them, without their
-    reasons.
-    """
+    """Holds things by their identity. Values are the operations that made them, without their reasons."""
 
     def __init__(self) -> None:
         self.netns: set[str] = set()
@@ -200,7 +198,7 @@ RULES = st.lists(
 
 @st.composite
 def rulesets(draw: st.DrawFn) -> RuleSet:
-    """Chains that refer to each other, those that are referred to being there."""
+    """Draws chains that refer to each other; a chain that is referred to exists."""
     tables = {}
     for table in ("filter", "nat"):
         own = draw(st.sets(st.sampled_from("ABC")))
@@ -441,7 +439,7 @@ BALANCED = (
 
 
 def test_a_dummy_goes_with_its_addresses() -> None:
-    """And what is known of them is not taken away again."""
+    """Deletes the link alone: its addresses go with it."""
     (netns,) = (op for op in PLAN.operations if isinstance(op, AddNetns) and op.netns == "worker-1")
     dummy, local = replace(DUMMY, netns="worker-1"), tuple(replace(op, netns="worker-1") for op in LOCAL)
     change = difference(
@@ -453,8 +451,8 @@ def test_a_dummy_goes_with_its_addresses() -> None:
 
 
 def test_an_address_that_goes_alone_takes_no_other_along() -> None:
-    """A /32 is its own subnet, which has no secondary addresses: a change of one Service among many costs one
-    address.
+    """Changes one Service among many at the cost of one address: a /32 is its own subnet, which has no
+    secondary addresses.
     """
     netns = AddNetns(netns="a", why="w")
     change = difference(

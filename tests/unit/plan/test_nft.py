@@ -1,4 +1,4 @@
-"""Tables of nftables: printing, and what changes of them name."""
+"""Tests tables of nftables: how they are printed, and the names in their changes."""
 
 from __future__ import annotations
 

@@ -159,7 +159,9 @@ def neighbours(plan: Plan) -> dict[tuple[str, str, str], str]:
 
 @pytest.mark.parametrize("topology", SHIPPED)
 def test_whoever_has_a_neighbour_of_every_run_has_the_right_mac_for_it(topology: str) -> None:
-    """Nodes, router, balancer and clients on the host network, Pods and the bridge of their node."""
+    """Returns the pairs of nodes, router, balancer and clients on the host network, and of Pods with the
+    bridge of their node.
+    """
     state = state_of(topology)
     plan = plan_cluster(state)
     macs = {(op.peer_netns, op.peer): op.peer_mac for op in plan.operations if isinstance(op, AddVeth)}

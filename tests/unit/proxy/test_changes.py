@@ -58,7 +58,7 @@ def objects(draw: st.DrawFn, name: str, number: int) -> tuple[Service, EndpointS
 
 @st.composite
 def histories(draw: st.DrawFn, mode: str) -> list[ClusterState]:
-    """States that follow each other, each of which shares the objects that did not change."""
+    """Draws states that follow each other, each of which shares the objects that did not change."""
     known = [draw(objects(name, number)) for number, name in enumerate("abcd", 1)]
     present = draw(st.sets(st.integers(0, 3)))
     states = []
@@ -133,7 +133,7 @@ def loaded(rules: RuleSet) -> Tables:
 
 
 def in_order(tables: Tables) -> Tables:
-    """With the lines of several Services sorted; the jump to the node ports stays the last rule."""
+    """Sorts the lines of several Services; the jump to the node ports stays the last rule."""
     shared = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
     return {
         table: {

@@ -48,7 +48,7 @@ def test_no_other_address_is_translated(where: str, ours: Table) -> None:
 
 
 def test_every_endpoint_that_can_meet_itself_is_a_hairpin(ours: Table) -> None:
-    """The real one says so in the endpoint's chain."""
+    """Compares with kube-proxy's chains of endpoints, which mark hairpin packets there."""
     marked = {rules[0].split()[2] for name, rules in REAL.chains.items() if name.startswith("endpoint-")}
     assert set(ours.elements["hairpin-connections"]) == {f"{ip} . {ip}" for ip in marked}
 

@@ -56,7 +56,7 @@ UNLIKE_READY: dict[str, dict[str, Any]] = {
 
 @st.composite
 def objects(draw: st.DrawFn, name: str, number: int) -> tuple[Service, list[EndpointSlice]]:
-    """Half of them plain; several want one address."""
+    """Draws Services, half of them plain; several want one address."""
     unlike = draw(st.sampled_from(["", *sorted(UNLIKE_PLAIN)]) if draw(st.booleans()) else st.just(""))
     made = service(name, **{"clusterIP": f"10.96.0.{number}", **UNLIKE_PLAIN.get(unlike, {})})
     slices = []

@@ -36,7 +36,7 @@ def chain(ruleset: RuleSet, start: str, table: str = "nat") -> tuple[str, ...]:
 
 
 def brief(rules: tuple[str, ...]) -> list[str]:
-    """Rules without comments."""
+    """Returns the rules without comments."""
     return [
         " ".join(p for i, p in enumerate(rule.split('"')) if i % 2 == 0)
         .replace("-m comment --comment   ", "")

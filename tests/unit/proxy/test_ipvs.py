@@ -17,7 +17,7 @@ OWN = NODE_IP["worker-1"]
 
 
 def test_a_node_does_not_get_its_own_address_a_second_time() -> None:
-    """Or everything else at that address would be rejected there (kube-proxy v1.30.5,
+    """Leaves the node's own address out, or everything else there would be rejected (kube-proxy v1.30.5,
     pkg/proxy/ipvs/proxier.go, shouldBind).
     """
     part = balancing(make_state(node_port_service(externalIPs=(OWN,)), proxy={"mode": "ipvs"}))

@@ -1,4 +1,4 @@
-"""How nft spells each address family."""
+"""Tests how nft spells each address family."""
 
 from __future__ import annotations
 

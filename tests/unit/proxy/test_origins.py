@@ -1,4 +1,4 @@
-"""Every rule names the object and the field that caused it, or every cluster has it."""
+"""Tests that every rule names the object and the field that caused it, or every cluster has it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def clusters(draw: st.DrawFn, mode: ProxyMode) -> ClusterState:
 
 
 def planned(cluster: ClusterState) -> Iterator[str]:
-    """The commands of the rules that the plan loads on the node."""
+    """Yields the commands of the rules that the plan loads on the node."""
     rules = backend_of(cluster).rules(cluster)
     loaded = rules.on(NODE)
     for table, chains in loaded.tables.items():

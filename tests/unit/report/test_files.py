@@ -44,7 +44,7 @@ def test_writes_into_directories_that_it_makes(tmp_path: Path) -> None:
 
 
 def test_git_ignores_a_new_directory_of_evidence_and_no_other(tmp_path: Path) -> None:
-    """As pytest has it of its cache."""
+    """Writes a .gitignore as pytest does into its cache."""
     write_evidence(tmp_path / "captures" / "shop", [("a.txt", b"a")])
     assert (tmp_path / "captures" / ".gitignore").read_text().endswith("\n*\n")
     (tmp_path / "mine").mkdir()
@@ -53,7 +53,7 @@ def test_git_ignores_a_new_directory_of_evidence_and_no_other(tmp_path: Path) ->
 
 
 def test_inputs_that_are_named_alike_have_directories_of_their_own(tmp_path: Path) -> None:
-    """The evidence of one does not take that of the other away, whichever runs again."""
+    """Keeps the evidence of one when the other runs again."""
     captures = tmp_path / "captures"
     runs = [
         ("/a/web.yaml", "web"),
@@ -234,7 +234,7 @@ def test_a_file_of_an_earlier_run_does_not_stand_for_one_that_cannot_be_written(
 
 
 def test_files_give_way_to_the_index_that_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it the next run would leave them there for ever."""
+    """Removes files that no index lists: the next run would leave them there for ever."""
     Disk(monkeypatch, size=4, index=2)
     written = write_evidence(tmp_path, [("01-a.pcapng", b"12"), ("02-b.pcapng", b"12")])
     assert written.names == {"01-a.pcapng"}
@@ -342,7 +342,7 @@ def test_a_named_file_is_replaced_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("directory", ["/dev/fd", "/proc/self/fd"])
 def test_a_descriptor_of_ours_is_written_to_where_it_stands(directory: str, tmp_path: Path) -> None:
-    """As a shell's ``3>file`` opened it: what came before stays before."""
+    """Opens it as a shell's ``3>file`` does: earlier text stays before."""
     with (tmp_path / "out").open("wb", buffering=0) as file:
         file.write(b"before ")
         name = Path(directory) / str(file.fileno())
@@ -363,7 +363,7 @@ mount --move . /dev && "$@" && test -h /dev/stdout
 
 
 def test_dev_stdout_is_never_replaced(tmp_path: Path) -> None:
-    """By root it could be: behind it is a file, where standard output goes to one. In a /dev of our own."""
+    """Writes as root into a /dev of our own, where standard output is a file that could be replaced."""
     script = (
         "from pathlib import Path; from emulator.report.files import write_file; "
         "write_file(Path('/dev/stdout'), b'report')"
@@ -382,7 +382,7 @@ def test_a_device_is_written_not_replaced() -> None:
 
 
 def test_a_file_that_is_written_piece_by_piece_replaces_a_link(tmp_path: Path) -> None:
-    """As root, it would empty another user's file behind the link."""
+    """Refuses, since root would empty another user's file behind the link."""
     (tmp_path / "precious").write_bytes(b"precious")
     (tmp_path / "live.pcapng").symlink_to("precious")
     fd = open_file(tmp_path / "live.pcapng")

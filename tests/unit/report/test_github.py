@@ -129,7 +129,7 @@ def test_summary_is_short_whatever_is_warned_of() -> None:
 
 
 def action_words(tmp_path: Path, **inputs: str) -> list[str]:
-    """The words that the action runs podwire with."""
+    """Returns the words that the action runs podwire with."""
     (step,) = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
     sudo = tmp_path / "sudo"
     sudo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

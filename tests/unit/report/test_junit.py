@@ -64,7 +64,7 @@ def test_a_failure_carries_the_reason_and_both_sides() -> None:
 
 
 def test_what_is_unknown_is_an_error_of_a_flow_and_skipped_of_a_requirement() -> None:
-    """As the exit code has it: a requirement that no flow bears on is no failure."""
+    """Counts as the exit code does: a requirement that no flow bears on is no failure."""
     lost = replace(LOST, flow=flow("lost"))
     report = replace(REPORT, flows=(PASSED, FAILED, lost))
     cases = {

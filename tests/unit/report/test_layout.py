@@ -1,4 +1,4 @@
-"""Tables on a terminal: their columns stand one below the other, and fit."""
+"""Tests tables on a terminal: their columns stand one below the other, and fit."""
 
 from __future__ import annotations
 

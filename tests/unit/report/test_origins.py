@@ -1,4 +1,4 @@
-"""The printed rules, each with its origin behind it."""
+"""Tests the printed rules, each with its origin behind it."""
 
 from __future__ import annotations
 

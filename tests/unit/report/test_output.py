@@ -17,7 +17,7 @@ PODWIRE = [sys.executable, str(ROOT / "run_topology.py")]
 
 
 def run(shell: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """podwire with ``words`` in place of "$@" of a line of shell."""
+    """Runs podwire with ``words`` in place of "$@" of a line of shell."""
     return subprocess.run(
         ["bash", "-c", shell, "bash", *PODWIRE, *words], capture_output=True, text=True, timeout=60
     )
@@ -81,7 +81,9 @@ def test_an_output_that_fails_costs_no_other(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("option", ["--captures", "--json", "--junit"])
 def test_an_empty_name_is_refused(option: str) -> None:
-    """``--captures ""`` (an unset variable in a script) would write into the current directory."""
+    """Refuses ``--captures ""`` (an unset variable in a script), which would write into the current
+    directory.
+    """
     for command in ("run", "diff"):
         done = subprocess.run(
             [*PODWIRE, command, "hairpin", option, ""], capture_output=True, text=True, check=False

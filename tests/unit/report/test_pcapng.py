@@ -55,7 +55,7 @@ def blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def records(data: bytes) -> list[tuple[int, bytes]]:
-    """Options or name records up to the end mark, which must be there and last."""
+    """Yields options or name records up to the end mark, which must be there and last."""
     found, at = [], 0
     while True:
         code, length = struct.unpack_from("<HH", data, at)

@@ -93,7 +93,7 @@ def test_a_reason_names_the_objects_that_decide_it() -> None:
 
 
 def test_nothing_below_the_report_reads_sentences() -> None:
-    """A reason is no text: what tries to search it is a type error, and no room imports the sentences."""
+    """Checks that a reason is no text: searching it is a type error, and no room imports the sentences."""
     assert not isinstance(Reason(why=Why.HAIRPIN), str)
     root = Path(__file__).parents[3] / "emulator"
     for room in ("model", "oracle", "flows", "journeys", "verdicts", "traffic"):

@@ -41,7 +41,7 @@ SCHEMA_FILE: dict[str, Any] = json.loads((files("emulator.report") / "report.sch
 
 
 def strict(schema: Any) -> Any:
-    """``schema`` with every object closed: output must have no field that the schema does not know."""
+    """Returns ``schema`` with every object closed: output may have no field that it does not know."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -253,7 +253,7 @@ def test_every_field_is_documented() -> None:
 
 
 def test_rows_are_values_and_json_reads_no_text() -> None:
-    """A comma or a blank in a name, or a port that a text would hide, changes no other field."""
+    """Changes no other field by a comma or a blank in a name, or by a port that a text would hide."""
     node = NodeRow(
         name="n", roles=("a, b",), addresses=("10.0.0.1",), pods=(PodRow("x (y), z", hostNetwork=True),)
     )

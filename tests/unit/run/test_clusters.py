@@ -1,5 +1,5 @@
-"""Clusters that other processes announce, perhaps of another release of podwire: shown, and never believed
-blindly.
+"""Tests clusters that other processes announce, perhaps of another release of podwire: they are shown, and
+never believed blindly.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ USED = ("iptables-restore", "iptables", "nft", "nf_tables", "ipset", "ip_vs")
 
 
 def findings(*lacking: str) -> Sequence[Finding]:
-    """Everything that modes use and every run needs, but for ``lacking``."""
+    """Returns everything that modes use and every run needs, but for ``lacking``."""
     found = [
         Finding(group="kernel", name=name, ok=name not in lacking, required=False, remedy=f"mend {name}")
         for name in USED

@@ -10,8 +10,8 @@ from emulator.run.reporting import _notices
 
 
 def test_the_kernel_s_detail_stands_in_place_of_the_sentence_alone() -> None:
-    """Not by the beginning of a sentence: "port 80" is another port than "port 8080". A warning tells of a
-    listener that is refused by the objects.
+    """Compares whole sentences: "port 80" is another port than "port 8080". A warning names a listener that
+    the objects refuse.
     """
     refused = SimpleNamespace(refused="taken", refusal="port 9 is taken")
     state: Any = SimpleNamespace(

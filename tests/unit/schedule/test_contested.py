@@ -1,5 +1,5 @@
-"""Addresses and ports that several Services claim: the rules of every mode, the balancer and the oracle give
-each to the same Service, in whatever order the Services come.
+"""Tests addresses and ports that several Services claim: the rules of every mode, the balancer and the oracle
+give each to the same Service, in whatever order the Services come.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def services(draw: st.DrawFn, name: str) -> tuple[Service, bool]:
 
 @st.composite
 def histories(draw: st.DrawFn, mode: ProxyMode) -> list[ClusterState]:
-    """States that follow each other. In each some Services are there, in any order."""
+    """Draws states that follow each other. In each some Services are there, in any order."""
     known = {name: draw(services(name)) for name in "abc"}
     states = []
     for _ in range(4):

@@ -21,7 +21,9 @@ from tests.unit.controllers.clusters import cluster, inventory_of, pod, service,
 
 
 def test_a_node_has_its_eth0_before_its_bridge() -> None:
-    """MASQUERADE takes the address of a node's first interface for what leaves by lo."""
+    """Orders the links: MASQUERADE takes the address of a node's first interface for packets that leave by
+    lo.
+    """
     state = settled(cluster("{role: worker}"), pod("a", spec="nodeName: worker-1"))
     made = [
         op.peer if isinstance(op, AddVeth) and op.netns == "switch" else op.name

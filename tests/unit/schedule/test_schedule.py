@@ -36,7 +36,7 @@ def test_a_flow_check_that_sends_nothing_is_no_success(spec: str, sends: bool, c
 
 
 def test_derive_sends_the_flows_of_the_objects_as_well() -> None:
-    """Each under one name, with a promise; after the beginning, only those of the FlowCheck."""
+    """Returns each flow under one name, with a promise; after the beginning, only those of the FlowCheck."""
     derived, _ = plan_flows(scenario_of(text=POD))
     checked = f"derive: true, flows: [{FLOW}], steps: [{{wait: 1, flows: [{FLOW}]}}]"
     both, promise = plan_flows(scenario_of(text=f"{POD}\n---\n{CHECK % checked}"))

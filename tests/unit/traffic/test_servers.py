@@ -156,7 +156,7 @@ def test_a_server_that_does_not_accept_is_asked_by_all_at_once() -> None:
 
 
 def test_a_server_that_takes_its_time_is_waited_for_less_when_the_budget_is_spent() -> None:
-    """But waited for: one that answers is not asked faster than it does."""
+    """Waits for it: a server that answers is not asked faster than it does."""
     queue = turns(("first", {A, B}))
     queue.next()
     queue.leave([A, B], "", BUDGET + 0.1, connected=True, heard=True)
@@ -173,7 +173,7 @@ def test_a_client_whose_connections_only_time_tells_apart_asks_one_thing_at_a_ti
 
 
 def test_of_servers_that_do_not_accept_a_client_may_ask_several_at_once() -> None:
-    """Else each costs it the patience for a handshake, one after the other."""
+    """Asks all at once; otherwise each costs the patience for a handshake, one after the other."""
     queue = turns(("first", {A}), ("second", {A}), ("third", {A}), client="worker-1")
     queue.next()
     queue.leave([A], "worker-1", 1, connected=False, heard=False)
@@ -231,7 +231,7 @@ def test_on_a_node_its_rules_come_between_so_somebody_must_have_answered() -> No
 
 @pytest.mark.parametrize("protocol", ["UDP", "TCP"])
 def test_an_echo_of_the_request_is_an_answer(protocol: Any) -> None:
-    """Not the request going on, as the same cookie might be taken for."""
+    """Takes the same cookie for the answer, not for the request on its way."""
     tape = Tape()
     if protocol == "TCP":
         tape.there(*THERE, token=make_token("TCP", 5))
@@ -272,7 +272,7 @@ def test_a_server_that_did_not_accept_is_called_that_and_proves_nothing() -> Non
 
 
 def test_a_server_that_accepted_too_late_was_reached() -> None:
-    """The second retransmission of its SYN was answered when the client had left."""
+    """Answers the second retransmission of its SYN when the client has left."""
     assert verdict(case.delivered(), error="timeout").verdict == "pass"
     assert (
         judge(case.FLOW, case.ONE, [case.delivered()], [case.attempt(error="timeout")], 0, {}).verdict

@@ -14,7 +14,7 @@ class Clock:
 
 
 def looks(silence: Silence, clock: Clock, step: float) -> int:
-    """How often it is looked, every ``step`` seconds, until it counts as silence."""
+    """Returns how often it is looked, every ``step`` seconds, until it counts as silence."""
     number = 0
     while True:
         number += 1

@@ -56,7 +56,7 @@ BACKENDS: Any = {Endpoint.of("10.244.2.4", 8080): "preserved", Endpoint.of("10.2
 
 
 def promise(**changes: Any) -> Expectation:
-    """That both endpoints answer, but for ``changes``."""
+    """Returns the expectation that both endpoints answer, but for ``changes``."""
     return expectation_of(**{"backends": BACKENDS, "addresses": ADDRESSES, "source": "preserved", **changes})
 
 
@@ -824,7 +824,7 @@ possibilities = st.builds(
 def test_an_attempt_passes_if_and_only_if_it_is_one_of_the_possibilities(
     ends: list[Possibility], met: Endpoint, data: st.DataObject
 ) -> None:
-    """Every attempt is led to an endpoint that may be met; nothing has to be met."""
+    """Leads every attempt to an endpoint that may be met; nothing has to be met."""
     expected = replace(PROMISE, possibilities=Possibilities(ends), must_meet=())
     assume(met in expected.endpoints)
     source = data.draw(st.sampled_from(SOURCE_RULES[:2]))

@@ -1,5 +1,5 @@
-"""Results of several modes beside each other: what is a difference, what explains it, and what chance may not
-look like one.
+"""Tests results of several modes beside each other: the differences, their explanations, and chance, which is
+no difference.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def refused(outcome: str = "rejected", expected: Expectation = REFUSED, **fields
 
 
 def compare(*results: FlowResult, promised: Expectation | None = None) -> Comparison:
-    """``promised``: what the objects promise in nftables mode, when that is not what its result expects."""
+    """Compares one result for each mode. ``promised`` is the objects' promise in nftables mode, if its result
+    expects another.
+    """
     modes = ("iptables", "nftables", "ipvs")
     reports = {
         mode: replace(REPORT, proxy_mode=mode, flows=(result,))
@@ -198,7 +200,7 @@ AGAINST = refused(expected=WANTED, verdict="fail", finding=DIFFERS, flow=GATE)
 
 
 def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
-    """As this mode does by the semantics: no bug, but no success either."""
+    """Takes a mode that does as documented: no bug, but no success either."""
     comparison = compare(replace(TO_BOTH, expected=WANTED, flow=GATE), AGAINST, promised=REFUSED)
     [flow] = comparison.flows
     assert (flow.status, flow.sections, comparison.ok) == ("unwanted", (9,), False)
@@ -217,7 +219,7 @@ def test_what_a_flow_check_wants_is_no_promise_of_a_mode() -> None:
 
 
 def test_what_one_endpoint_does_as_promised_is_unwanted_and_no_bug() -> None:
-    """A dropped attempt whose endpoint frames show: of two endpoints it is the one that promises so."""
+    """Shows a dropped attempt whose endpoint frames tell: of two endpoints it is the one that promises so."""
     mixed = expectation_of(
         because=resting_on(5),
         backends={B0: "preserved"},
@@ -455,7 +457,7 @@ def test_clients_to_whom_the_same_happens_are_told_together() -> None:
 
 
 def many_services(reasons: list[Reason]) -> Comparison:
-    """As many Services as ``reasons``, each of which changes for its own."""
+    """Returns as many Services as ``reasons``, each of which changes for its own."""
     names = [f"shop/web-{number:02}" for number in range(len(reasons))]
     flows = [replace(PASSED.flow, name=name, to=replace(PASSED.flow.to, service=name)) for name in names]
     refusals = [

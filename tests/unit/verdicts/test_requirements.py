@@ -100,7 +100,7 @@ def test_reached_without_nat(name: str) -> None:
 
 
 def test_another_port_is_no_other_address() -> None:
-    """Conntrack's own doing: two connections that DNAT would make one."""
+    """Takes two connections that DNAT would make one, which conntrack itself prevents."""
     moved = Change(
         "SNAT", "worker-1", Endpoint.parse(f"{CLIENT}:40000"), Endpoint.parse(f"{CLIENT}:25572"), 0
     )
@@ -250,7 +250,7 @@ def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...],
 
 
 def test_a_sentence_is_unknown_where_its_evidence_was_lost_and_else_left_out() -> None:
-    """Newcomers read UNKNOWN as half a failure: it stands for lost evidence alone."""
+    """Reserves UNKNOWN for lost evidence, since newcomers read it as half a failure."""
     lost = result("client", WEB_1, "pod-to-pod", lost=1, changes=(SNAT,))
     merged = {row.name: row for row in merge_requirements([check_requirements(STATE, [lost], ADDRESSES)])}
     assert merged["pods-reach-pods"].verdict == "unknown"
