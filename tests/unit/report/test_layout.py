@@ -27,6 +27,11 @@ def test_wide_characters_are_folded_within_their_column() -> None:
     assert "".join(text.split("\n", 1)[1].replace("here", "").split()) == "検査" * 20
 
 
+def test_the_first_cell_of_a_record_is_folded_too() -> None:
+    text = table(("A", "B"), [(f"{'a' * 28} {'b' * 59}", "here")], 87)
+    assert max(map(wcswidth, text.split("\n"))) <= 87
+
+
 CELLS = st.text(max_size=60).map(printable)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulator.report.markdown import escape, unlinked
 
-# what GitHub makes links, pictures and formulas of, in the text between HTML elements
+# GitHub makes links, pictures and formulas of these, in the text between HTML elements
 LINKS = re.compile(r"@\w|#\d|\bgh-\d|:[\w+-]+:|\b(?:https?|ftp)://|\bwww\.|(?<!\\)\$", re.IGNORECASE)
 PARTS = (
     "@team @org/team a@b.example #12 org/repo#3 GH-4 :tada: :a:b:c: http://a.example HTTPS://b www.c.example "
