@@ -145,7 +145,7 @@ def test_the_report_says_first_whether_ordinary_clients_notice(tmp_path: Path) -
     assert "   who   node worker-1 and Pod web that dial 10.244.1.1:30080" in lines
     assert "Unchanged: inner, kubernetes" in lines
     assert "Not kube-proxy's: peers" in lines
-    assert done.stdout.count("known: docs/semantics 9") == 4
+    assert done.stdout.count("known: podwire doc semantics 9") == 4
 
 
 def test_who_follows_the_advice_sees_it_work() -> None:

@@ -380,7 +380,7 @@ def test_a_flow_check_that_wants_a_policy_kept_fails_and_says_what_is_promised()
         "local-keeps-them-or-drops-them",
         "clusterip-ignores-the-policy",
     }
-    assert all("docs/semantics 15" in flow["expected"]["because"] for flow in wrong)
+    assert all("podwire doc semantics 15" in flow["expected"]["because"] for flow in wrong)
 
 
 def test_a_relayed_request_is_shown_on_both_connections(tmp_path: Path) -> None:

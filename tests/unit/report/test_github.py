@@ -173,6 +173,14 @@ def test_action_compares_modes(tmp_path: Path) -> None:
     ]
 
 
+def test_action_without_targets_fails(tmp_path: Path) -> None:
+    """Without them podwire would run its default topology, and the job would pass."""
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        action_words(tmp_path, TARGETS=" \n")
+    assert failed.value.returncode == 2
+    assert "the input targets names no file or directory" in failed.value.stdout
+
+
 def test_input_of_the_action_is_no_script(tmp_path: Path) -> None:
     target = "$(touch here); `touch here`"
     assert target in action_words(tmp_path, TARGETS=target)
