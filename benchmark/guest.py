@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmark.clusters import ROOT
 from emulator.errors import PodwireError
-from emulator.run.guest import KERNEL, MEMORY, UML
+from emulator.kernel.environment import UML
+from emulator.run.guest import KERNEL, MEMORY
 
 IPTABLES = "iptables-legacy-restore"  # the guest has no nf_tables
 

@@ -14,6 +14,8 @@ INSTALLED = (_PACKAGE.parent / "share").is_dir()  # by pip; else this is a check
 # holds topologies/, docs/ and scripts/uml
 SHARE = _PACKAGE.parent / "share" if INSTALLED else _PACKAGE.parent
 TOPOLOGIES = SHARE / "topologies"
+UML = SHARE / "scripts" / "uml"
+UML_SHOWN = str(UML) if INSTALLED else "scripts/uml"  # the command that a user types
 DEFAULT_TOPOLOGY = "three-networks"
 # how a user gets the Python packages that podwire imports
 REINSTALL = (

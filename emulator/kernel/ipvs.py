@@ -24,6 +24,7 @@ from ..net import (
 from ..objects.config import IPVSTimeouts
 from ..plan.ipvs import Edit, RealServer, Verb, VirtualServer, edits, ipvsadm_words, timeout_words
 from ..plan.operations import LoadIpvs
+from .environment import UML_SHOWN
 from .generic_netlink import NETLINK_GENERIC, find_family
 from .netlink import NLM_F_REQUEST, NetlinkSocket, attribute, attributes, dump
 
@@ -70,7 +71,7 @@ def require_ipvs() -> None:
     if find_family(FAMILY) is None:
         remedy = (
             "kube-proxy's ipvs mode needs the kernel's IPVS: modprobe ip_vs as root, or run in a guest "
-            "kernel: scripts/uml COMMAND"
+            f"kernel: {UML_SHOWN} COMMAND"
         )
         raise MissingCapabilityError("ip_vs in its kernel", remedy)
     if not shutil.which("ipset"):

@@ -15,6 +15,7 @@ from typing import cast
 from ..cluster.scenario import Scenario
 from ..controllers.settle import play
 from ..errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
+from ..kernel.environment import UML_SHOWN
 from ..kernel.limits import LimitError
 from ..model.expectations import Expectation
 from ..model.flows import Flow
@@ -169,7 +170,7 @@ def _lacking_kernels(guests: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if obstacle:
             yield (
                 f"{lacked} in its kernel (for mode {mode})",
-                f"modprobe {lacked}, as root, or what scripts/uml needs to run that mode: {obstacle}",
+                f"modprobe {lacked}, as root, or what {UML_SHOWN} needs to run that mode: {obstacle}",
             )
 
 

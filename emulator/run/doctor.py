@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..errors import PodwireError
 from ..kernel import sandbox
+from ..kernel.environment import INSTALLED, UML_SHOWN
 from ..kernel.generic_netlink import find_family
 from ..proxy.backends import BACKENDS
 from ..report.entries import entries, folded
@@ -177,8 +178,11 @@ def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
     if guest:
         return f"{lacking}, and {KERNEL}, which has it, does not run here: {guest}"
     if name == "ip_vs":
-        return f"{lacking}; {KERNEL} has it: podwire diff runs that mode there, and so does scripts/uml"
-    return f"{lacking}; {KERNEL} has it: scripts/with-env scripts/uml scripts/with-env podwire …"
+        return f"{lacking}; {KERNEL} has it: podwire diff runs that mode there, and so does {UML_SHOWN}"
+    within = (
+        f"{UML_SHOWN} podwire …" if INSTALLED else f"scripts/with-env {UML_SHOWN} scripts/with-env podwire …"
+    )
+    return f"{lacking}; {KERNEL} has it: {within}"
 
 
 def modes(findings: Sequence[Finding]) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 
 from ..cluster.scenario import Scenario
 from ..errors import Exit, PodwireError
-from ..kernel.environment import SHARE, complete_path
+from ..kernel.environment import SHARE, UML, complete_path
 from ..model.expectations import Expectation
 from ..model.flows import Flow
 from ..model.results import FlowResult, Report
@@ -33,7 +33,6 @@ from ..schedule.schedule import PromiseOf, plan_flows
 from .reporting import save_evidence
 from .run import Options, find_directory, observe
 
-UML = SHARE / "scripts" / "uml"
 KERNEL = "user-mode Linux"
 MEMORY = "2G"  # only the touched part of it is taken from the host; the rings of a node take 16 MiB
 

@@ -174,7 +174,6 @@ def test_action_compares_modes(tmp_path: Path) -> None:
 
 
 def test_action_without_targets_fails(tmp_path: Path) -> None:
-    """Fails: podwire without a target runs its default topology, and the job would pass."""
     with pytest.raises(subprocess.CalledProcessError) as failed:
         action_words(tmp_path, TARGETS=" \n")
     assert failed.value.returncode == 2
