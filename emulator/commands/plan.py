@@ -16,7 +16,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--origins",
         action="store_true",
-        help="print kube-proxy's rules instead, each with the object and the field that caused it",
+        help="print the rules instead, each with the object and the field that caused it",
     )
     add_warnings(parser)
 

@@ -4,8 +4,7 @@ ports. Pure.
 It has the load-balancer addresses whose ``ipMode`` is Proxy. It is a full-NAT balancer of layer 4: it
 translates a connection to a node's node port (DNAT), with the balancer's own address as source (SNAT). So
 replies pass it too, and endpoints do not see the client's address. Nodes are chosen in turn (round robin). A
-connection that no rule translates ends at the balancer's own closed port. Rules are text of ``plan.rules``
-for iptables-restore.
+connection that no rule translates ends at the balancer's own closed port.
 """
 
 from __future__ import annotations
@@ -14,18 +13,17 @@ from collections.abc import Iterator
 
 from ..cluster.state import BALANCER, ROUTER, ClusterState
 from ..net import (
-    IPV4,
     Address,
     Endpoint,
     InterfaceAddress,
     everything,
-    family_of,
     host_prefix,
     mac_of_ip,
+    prefixes_of,
     short_hash,
 )
 from ..objects.kinds import Service, ServicePort
-from ..plan.checked import address, comment, network, number
+from ..plan.checked import address, number
 from ..plan.operations import (
     AddAddress,
     AddNeighbour,
@@ -35,7 +33,18 @@ from ..plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from ..plan.rules import RuleSet
+from ..plan.origins import (
+    BALANCER_IPS,
+    EXTERNAL_POLICY,
+    NODE_PORT,
+    SOURCE_RANGES,
+    UNASKED,
+    Explained,
+    Origins,
+    ServiceOrigins,
+    explained,
+)
+from ..plan.rules import Match, Rule, RuleSet
 from .network import (
     OWN_WAY_TO_ASK,
     WHY_NEIGHBOURS,
@@ -95,51 +104,63 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
     yield LoadRules(netns=BALANCER, tool="iptables-restore", rules=rules, why=why)
 
 
+_CHAINS = {"mangle": ("PREROUTING",), "nat": ("PREROUTING", "POSTROUTING")}
+
+
 def balancer_rules(state: ClusterState) -> RuleSet:
     """Returns the balancer's rules. If two Services claim one address and port, the first one gets it."""
-    back = (
-        f"-m conntrack --ctstate DNAT {comment('back through the balancer')} -j SNAT --to-source "
-        f"{address(state.balancerIP)}"
-    )
-    nat: dict[str, tuple[str, ...]] = {"PREROUTING": (), "POSTROUTING": (back,)}
-    mangle: dict[str, tuple[str, ...]] = {"PREROUTING": ()}
+    return RuleSet.of(_rules(state, asked=False), _CHAINS)
+
+
+def explain_balancer(state: ClusterState) -> Iterator[Explained]:
+    """Yields the balancer's rules, each with its origin; none if there is no balancer."""
+    return map(explained, _rules(state, asked=True)) if state.balancerIP else iter(())
+
+
+def _rules(state: ClusterState, *, asked: bool) -> Iterator[Rule]:
+    translated, own = Match("-m conntrack --ctstate DNAT"), address(state.balancerIP)
+    yield Rule("nat", "POSTROUTING", translated, "SNAT", "back through the balancer", f"--to-source {own}")
     claimed: set[tuple[str, int, str]] = set()
     for service in state.services:
+        origins = ServiceOrigins(service.key, ()) if asked else UNASKED
         for ip in state.balancer_ips(service):
             for port in service.spec.ports:
                 key = (ip, port.port, port.protocol)
-                if key in claimed:
-                    continue
-                claimed.add(key)
-                name = short_hash(f"{service.key}:{port.name}").upper()
-                match = _match(service, port, ip)
-                if service.spec.loadBalancerSourceRanges:
-                    mangle[f"LB-FW-{name}"] = tuple(_ranges(service))
-                    mangle["PREROUTING"] += (f"{match} -j LB-FW-{name}",)
-                if targets := tuple(_targets(state, service, port)):
-                    nat[f"LB-{name}"] = targets
-                    nat["PREROUTING"] += (f"{match} -j LB-{name}",)
-    return RuleSet({"mangle": mangle, "nat": nat})
+                if key not in claimed:
+                    claimed.add(key)
+                    yield from _port_rules(state, service, port, ip, origins)
 
 
-def _match(service: Service, port: ServicePort, ip: str) -> str:
+def _port_rules(
+    state: ClusterState, service: Service, port: ServicePort, ip: Address, origins: Origins
+) -> Iterator[Rule]:
+    """Yields the rules for one port at one address."""
+    name = short_hash(f"{service.key}:{port.name}").upper()
+    note = f"{service.key}:{port.name}" if port.name else service.key
     protocol = port.protocol.lower()
-    note = comment(f"{service.key}:{port.name}" if port.name else service.key)
-    return f"-d {host_prefix(ip)} -p {protocol} {note} -m {protocol} --dport {number(port.port)}"
+    match = Match(f"-d {host_prefix(ip)} -p {protocol}", f"-m {protocol} --dport {number(port.port)}", (ip,))
+    if ranges := service.spec.loadBalancerSourceRanges:
+        chain, origin = f"LB-FW-{name}", origins.of(SOURCE_RANGES)
+        yield Rule("mangle", "PREROUTING", match, chain, note, origin=origin)
+        for source in prefixes_of(ip.family, ranges):
+            yield Rule("mangle", chain, Match(f"-s {source}"), "RETURN", origin=origin)
+        yield Rule("mangle", chain, Match(), "DROP", origin=origin)
+    if turns := list(_turns(state, service, port, f"LB-{name}", origins)):
+        yield Rule("nat", "PREROUTING", match, f"LB-{name}", note, origin=origins.of(BALANCER_IPS))
+        yield from turns
 
 
-def _ranges(service: Service) -> Iterator[str]:
-    for text in service.spec.loadBalancerSourceRanges:
-        if family_of(text.strip()) is IPV4:
-            yield f"-s {network(text)} -j RETURN"
-    yield "-j DROP"
-
-
-def _targets(state: ClusterState, service: Service, port: ServicePort) -> Iterator[str]:
+def _turns(
+    state: ClusterState, service: Service, port: ServicePort, chain: str, origins: Origins
+) -> Iterator[Rule]:
     """Yields one rule for each node, which takes every n-th connection that the rules before it left."""
     nodes = state.balanced[service.key] if port.nodePort else ()
     protocol = port.protocol.lower()
+    origin = origins.of(EXTERNAL_POLICY if service.spec.externalTrafficPolicy == "Local" else NODE_PORT)
     for left, node in zip(range(len(nodes), 0, -1), nodes, strict=True):
         turn = f"-m statistic --mode nth --every {left} --packet 0 " if left > 1 else ""
-        target = Endpoint.of(state.node[node].internalIPs[0], number(port.nodePort or 0))
-        yield f"-p {protocol} {comment('node ' + node)} {turn}-m {protocol} -j DNAT --to-destination {target}"
+        match = Match(f"-p {protocol}", f"{turn}-m {protocol}")
+        target = (
+            f"--to-destination {Endpoint.of(state.node[node].internalIPs[0], number(port.nodePort or 0))}"
+        )
+        yield Rule("nat", chain, match, "DNAT", f"node {node}", target, origin)

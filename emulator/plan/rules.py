@@ -7,7 +7,7 @@ enters a rule through :mod:`emulator.plan.checked`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -22,6 +22,8 @@ BUILTIN: Mapping[str, tuple[str, ...]] = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
 }
+
+NO_CHAINS: Mapping[str, Iterable[str]] = {}
 
 RuleTool: TypeAlias = Literal["iptables-restore", "nft"]
 
@@ -88,6 +90,23 @@ class RuleSet:
 
     tables: Mapping[str, Mapping[str, tuple[str, ...]]]
     table: NftTable | None = None
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule], chains: Mapping[str, Iterable[str]] = NO_CHAINS) -> RuleSet:
+        """Returns the rule set of ``rules``, in their order. ``chains`` of each table come first, and are
+        declared without rules as well.
+        """
+        tables: dict[str, dict[str, list[str]]] = {
+            table: {chain: [] for chain in names} for table, names in chains.items()
+        }
+        for rule in rules:
+            tables.setdefault(rule.table, {}).setdefault(rule.chain, []).append(rule.text)
+        return cls(
+            {
+                table: {chain: tuple(texts) for chain, texts in named.items()}
+                for table, named in tables.items()
+            }
+        )
 
     @property
     def nft(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ..cluster.state import ClusterState
 from ..errors import UsageError
 from ..plan.operations import Operation
+from ..plan.origins import Explained, explained
 from ..plan.rules import RuleSet
 from .kubenet import KUBENET
 from .network import PodNetwork
@@ -38,7 +39,12 @@ def plan_meetings(state: ClusterState, meetings: Iterable[tuple[str, str]]) -> I
 
 def podnet_rules(state: ClusterState, node: str) -> RuleSet:
     """Returns the rules that the Pod network needs on ``node``, beside kube-proxy's."""
-    return _network(state).rules(state, node)
+    return RuleSet.of(_network(state).rules(state, node))
+
+
+def explain_podnet(state: ClusterState, node: str) -> Iterator[Explained]:
+    """Yields the Pod network's rules on ``node``, each with the object and the field that caused it."""
+    return map(explained, _network(state).rules(state, node, asked=True))
 
 
 def _network(state: ClusterState) -> PodNetwork:

@@ -10,14 +10,14 @@ node keeps its source address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..cluster.podnetwork import PodNetworkFacts
 from ..cluster.state import ROUTER, ClusterState, pod_netns
 from ..hostnet.network import OWN_WAY_TO_ASK, WHY_NEIGHBOURS, plan_base
 from ..net import Address, InterfaceAddress, Prefix, everything, host_prefix, mac_of_ip, short_hash
 from ..objects.kinds import Node, Pod
-from ..plan.checked import comment
+from ..objects.references import ObjectRef
 from ..plan.operations import (
     AddAddress,
     AddBridge,
@@ -28,7 +28,7 @@ from ..plan.operations import (
     SetNeighbourDefaults,
     SetSysctl,
 )
-from ..plan.rules import RuleSet
+from ..plan.rules import Match, Rule
 from .hostlocal import host_local
 from .network import PodNetwork
 
@@ -196,27 +196,46 @@ def _host_end_mac(ip: str) -> str:
     return "0e:58" + mac_of_ip(ip)[5:]
 
 
-def masquerade_rules(state: ClusterState, node: str) -> RuleSet:
-    """Returns the nat rules of ``node``: packets that leave the cluster get the node's address, others keep
-    their source.
+def masquerade_rules(state: ClusterState, node: str, *, asked: bool = False) -> Iterator[Rule]:
+    """Yields the nat rules of ``node``: packets that leave the cluster get the node's address, others keep
+    their source. ``asked``: with their origins.
     """
     chain = "IP-MASQ-AGENT"
-    inside = [
+    away, why = Match(after="-m addrtype ! --dst-type LOCAL"), "ip-masq-agent: Pods of this node"
+    cidr = ObjectRef("Node", node, "spec.podCIDR") if asked else None
+    yield Rule(
+        "nat", "POSTROUTING", away._replace(before=f"-s {_cidr(state, node)}"), chain, why, origin=cidr
+    )
+    for ip, key in _outside(state, node):
+        origin = ObjectRef("Pod", key, "status.podIPs") if asked else None
+        match = away._replace(before=f"-s {host_prefix(ip)}", hosts=(ip,))
+        yield Rule("nat", "POSTROUTING", match, chain, why, origin=origin)
+    causes = _causes(state) if asked else {}
+    for net, what in (
         (state.podSubnet, "Pods"),
         (state.serviceSubnet, "Services"),
         (state.hostSubnet, "nodes"),
         *((network, "Pods") for network in state.other_pod_networks),
         *((network, "nodes") for network in state.other_node_networks),
-    ]
-    rules = [
-        f"-d {net} {comment(f'ip-masq-agent: {what} are inside the cluster')} -j RETURN"
-        for net, what in inside
-    ]
-    rules.append(f"{comment('ip-masq-agent: outbound traffic')} -j MASQUERADE")
-    pinned = [host_prefix(ip) for ip, _ in _outside(state, node)]
-    match = f"{comment('ip-masq-agent: Pods of this node')} -m addrtype ! --dst-type LOCAL"
-    jumps = [f"-s {source} {match} -j {chain}" for source in (str(_cidr(state, node)), *pinned)]
-    return RuleSet({"nat": {"POSTROUTING": tuple(jumps), chain: tuple(rules)}})
+    ):
+        why = f"ip-masq-agent: {what} are inside the cluster"
+        yield Rule("nat", chain, Match(f"-d {net}"), "RETURN", why, origin=causes.get(net))
+    yield Rule("nat", chain, Match(), "MASQUERADE", "ip-masq-agent: outbound traffic")
+
+
+def _causes(state: ClusterState) -> Mapping[Prefix, ObjectRef]:
+    """Returns the fields that put prefixes beside the cluster's subnets."""
+    pods = {
+        host_prefix(ip): ObjectRef("Pod", pod.key, "status.podIPs") for ip, pod in state.pod_by_ip.items()
+    }
+    cidrs = {_cidr(state, n.name): ObjectRef("Node", n.name, "spec.podCIDR") for n in state.nodes}
+    nodes = {
+        host_prefix(ip): ObjectRef("Node", n.name, "status.addresses")
+        for n in state.nodes
+        for ip in n.internalIPs
+    }
+    subnets = (state.podSubnet, state.serviceSubnet, state.hostSubnet)
+    return {net: cause for net, cause in {**pods, **cidrs, **nodes}.items() if net not in subnets}
 
 
 KUBENET = PodNetwork(

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..cluster.state import ClusterState
+from ..plan.origins import Explained
 from ..plan.rules import RuleSet
 from .backends import BACKENDS, backend_of
-from .origins import Explained
 
 MODES = tuple(BACKENDS)  # all modes of kube-proxy in podwire
 

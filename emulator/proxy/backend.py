@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 from ..cluster.state import ClusterState
 from ..plan.operations import DelConnections, Operation
 from ..plan.operations.rules import Change
+from ..plan.origins import Explained
 from ..plan.rules import RuleSet, RuleTool
 from .changes import ServiceChange
-from .origins import Explained
 from .userspace import Relay
 
 

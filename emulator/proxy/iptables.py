@@ -21,6 +21,22 @@ from ..net import IPV4, host_prefix
 from ..objects.kinds import Node
 from ..objects.references import ObjectRef
 from ..plan.operations import Operation, SetSysctl
+from ..plan.origins import (
+    AFFINITY,
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    EXTERNAL_POLICY,
+    HEALTH_CHECK,
+    INTERNAL_POLICY,
+    NODE_PORT,
+    SOURCE_RANGES,
+    UNASKED,
+    Explained,
+    Origins,
+    ServiceOrigins,
+    explained,
+)
 from ..plan.rules import Match, Rule, RuleSet
 from .endpoints import (
     EndpointChoice,
@@ -39,22 +55,6 @@ from .local import (
     local_addresses,
     node_port_prefixes,
     primary_ip,
-)
-from .origins import (
-    AFFINITY,
-    BALANCER_IPS,
-    CLUSTER_IPS,
-    EXTERNAL_IPS,
-    EXTERNAL_POLICY,
-    HEALTH_CHECK,
-    INTERNAL_POLICY,
-    NODE_PORT,
-    SOURCE_RANGES,
-    UNASKED,
-    Explained,
-    Origins,
-    ServiceOrigins,
-    explained,
 )
 
 MARK = "0x4000/0x4000"  # masqueradeBit 14
@@ -481,16 +481,7 @@ def node_rules(state: ClusterState, name: str) -> RuleSet:
     Raises ``UnsafeTextError`` for a value that does not fit its type, and :class:`UsageError` for a detector
     that covers everything.
     """
-    tables = by_chain(_node_rules(state, name, asked=False))
-    return RuleSet(
-        {
-            table: {
-                chain: tuple([rule.text for rule in tables.get(table, {}).get(chain, ())])
-                for chain in dict.fromkeys((*chains, *tables.get(table, {})))
-            }
-            for table, chains in CHAINS.items()
-        }
-    )
+    return RuleSet.of(_node_rules(state, name, asked=False), CHAINS)
 
 
 def explain(state: ClusterState, name: str) -> Iterator[Explained]:

@@ -24,19 +24,7 @@ from ..net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, ho
 from ..objects.references import ObjectRef
 from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipvsadm_words
 from ..plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
-from ..plan.rules import RuleSet, RuleTool
-from .changes import ServiceChange
-from .endpoints import (
-    EndpointChoice,
-    EndpointFacts,
-    ServicePortFacts,
-    choose,
-    ports_of,
-    service_ports,
-    services_with_slices,
-)
-from .local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
-from .origins import (
+from ..plan.origins import (
     BALANCER_IPS,
     CLUSTER_IPS,
     EXTERNAL_IPS,
@@ -49,6 +37,18 @@ from .origins import (
     Origins,
     ServiceOrigins,
 )
+from ..plan.rules import RuleSet, RuleTool
+from .changes import ServiceChange
+from .endpoints import (
+    EndpointChoice,
+    EndpointFacts,
+    ServicePortFacts,
+    choose,
+    ports_of,
+    service_ports,
+    services_with_slices,
+)
+from .local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
 
 DUMMY = "kube-ipvs0"
 MARK = "0x4000/0x4000"  # masqueradeBit 14

@@ -29,6 +29,18 @@ from ..net import Address, Prefix, collapse_prefixes, host_prefix
 from ..objects.kinds import Node
 from ..plan.checked import identifier, quoted
 from ..plan.nft import NftChain, NftTable
+from ..plan.origins import (
+    AFFINITY,
+    BALANCER_IPS,
+    CLUSTER_IPS,
+    EXTERNAL_IPS,
+    EXTERNAL_POLICY,
+    INTERNAL_POLICY,
+    NODE_PORT,
+    SOURCE_RANGES,
+    Explained,
+    ServiceOrigins,
+)
 from ..plan.rules import RuleSet
 from .endpoints import (
     EndpointChoice,
@@ -48,18 +60,6 @@ from .local import (
     primary_ip,
 )
 from .nfttable import BY_NODE_PORT, CHAINS, Parts, Words, make_table, words_of
-from .origins import (
-    AFFINITY,
-    BALANCER_IPS,
-    CLUSTER_IPS,
-    EXTERNAL_IPS,
-    EXTERNAL_POLICY,
-    INTERNAL_POLICY,
-    NODE_PORT,
-    SOURCE_RANGES,
-    Explained,
-    ServiceOrigins,
-)
 
 MARK = "meta mark set meta mark | 0x4000"  # masqueradeBit 14
 COMMENT_LENGTH = 128  # the longest that nft takes (libnftnl's NFTNL_UDATA_COMMENT_MAXLEN)

@@ -14,7 +14,7 @@ from ..net import Address, Family
 from ..objects.references import ObjectRef
 from ..plan.checked import quoted
 from ..plan.nft import NftChain, NftSet, NftTable
-from .origins import UNASKED
+from ..plan.origins import UNASKED
 
 T = TypeVar("T")
 

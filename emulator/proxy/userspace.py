@@ -24,11 +24,7 @@ from ..net import (
 )
 from ..plan.checked import address
 from ..plan.operations import DelConnections, Operation
-from ..plan.rules import Match, Rule, RuleSet, RuleTool
-from .changes import ServiceChange
-from .endpoints import ServicePortFacts, service_ports
-from .local import LOCALHOST, local_addresses, primary_ip
-from .origins import (
+from ..plan.origins import (
     BALANCER_IPS,
     CLUSTER_IPS,
     EXTERNAL_IPS,
@@ -39,6 +35,10 @@ from .origins import (
     ServiceOrigins,
     explained,
 )
+from ..plan.rules import Match, Rule, RuleSet, RuleTool
+from .changes import ServiceChange
+from .endpoints import ServicePortFacts, service_ports
+from .local import LOCALHOST, local_addresses, primary_ip
 
 # kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the source ports
 # of flows and node ports.
@@ -224,17 +224,7 @@ class Rules:
 
     def on(self, node: str) -> RuleSet:
         """Returns the rules of ``node``."""
-        tables: dict[str, dict[str, list[str]]] = {
-            table: {chain: [] for chain in chains} for table, chains in _CHAINS.items()
-        }
-        for rule in self.each(node):
-            tables[rule.table].setdefault(rule.chain, []).append(rule.text)
-        return RuleSet(
-            {
-                table: {chain: tuple(rows) for chain, rows in chains.items()}
-                for table, chains in tables.items()
-            }
-        )
+        return RuleSet.of(self.each(node), _CHAINS)
 
     def each(self, node: str, *, asked: bool = False) -> Iterator[Rule]:
         """Yields the rules of ``node`` in order; ``asked``: with their origins."""

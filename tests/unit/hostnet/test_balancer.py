@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.cluster.state import ClusterState
-from emulator.hostnet.balancer import balancer_rules, plan_balancer
+from emulator.hostnet.balancer import balancer_rules, explain_balancer, plan_balancer
 from emulator.plan.operations import AddAddress, AddRoute
 from tests.unit.controllers.clusters import (
     cluster,
@@ -96,3 +96,30 @@ def test_the_router_knows_the_way_to_addresses_elsewhere(ip: str, routed: bool) 
 
 def test_without_a_service_for_it_there_is_none() -> None:
     assert list(plan_balancer(settled(cluster(), WEB))) == []
+
+
+def test_every_rule_names_the_field_that_caused_it_but_the_one_of_every_balancer() -> None:
+    state = balanced("loadBalancerSourceRanges: [203.0.113.0/24],")
+    rules = [
+        f"iptables -t {table} -A {chain} {rule}"
+        for table, chains in balancer_rules(state).tables.items()
+        for chain, texts in chains.items()
+        for rule in texts
+    ]
+    found = dict(explain_balancer(state))
+    assert sorted(found) == sorted(rules)
+    assert {str(origin) for command, origin in found.items() if "LB-FW" in command} == {
+        "Service default/web spec.loadBalancerSourceRanges"
+    }
+    assert {str(origin) for command, origin in found.items() if "DNAT --to" in command} == {
+        "Service default/web spec.ports.nodePort"
+    }
+    assert [command.split()[4] for command, origin in found.items() if origin is None] == ["POSTROUTING"]
+    local = balanced("externalTrafficPolicy: Local,", "{port: 80, nodePort: 30080}", "172.18.9.9", WEB)
+    assert "Service default/web spec.externalTrafficPolicy" in map(
+        str, dict(explain_balancer(local)).values()
+    )
+
+
+def test_a_cluster_without_a_balancer_has_none_of_its_rules() -> None:
+    assert list(explain_balancer(settled(cluster("{role: control-plane}")))) == []

@@ -26,7 +26,7 @@ from emulator.plan.operations import (
     Plan,
     SetSysctl,
 )
-from emulator.podnet import podnet_rules
+from emulator.podnet import explain_podnet, podnet_rules
 from emulator.schedule.planner import plan_cluster
 from tests.sandboxed import SHIPPED, state_of
 
@@ -234,3 +234,15 @@ def test_long_names_become_short_and_stay_apart() -> None:
 def test_macs() -> None:
     assert mac_of_ip("10.244.1.2") == "0a:58:0a:f4:01:02"
     assert mac_of_name("x") == mac_of_name("x") != mac_of_name("y")
+
+
+def test_rules_name_what_put_them_beside_the_subnets(state: ClusterState) -> None:
+    """Names the node's podCIDR, and the Pod with an address outside it; the subnets' rules are everywhere."""
+    found = dict(explain_podnet(state, LONG))
+    chains = podnet_rules(state, LONG).tables["nat"]
+    assert set(found) == {f"iptables -t nat -A {chain} {rule}" for chain in chains for rule in chains[chain]}
+    assert [(str(origin), "POSTROUTING" in command) for command, origin in found.items() if origin] == [
+        (f"Node {LONG} spec.podCIDR", True),
+        ("Pod default/pinned status.podIPs", True),
+        ("Pod default/pinned status.podIPs", False),
+    ]

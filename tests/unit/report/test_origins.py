@@ -24,4 +24,10 @@ def test_every_node_has_its_rules_a_line_each(mode: ProxyMode) -> None:
     caused = [line for line in lines if line.endswith("  # Service default/web spec.externalIPs")]
     assert caused
     assert all("192.0.2.1" in line for line in caused)
+    assert [line for line in lines if line.endswith("  # Node worker-2 spec.podCIDR")] == [
+        "iptables -t nat -A POSTROUTING -s 10.244.2.0/24 -m comment --comment "
+        '"ip-masq-agent: Pods of this node" -m addrtype ! --dst-type LOCAL -j IP-MASQ-AGENT'
+        "  # Node worker-2 spec.podCIDR"
+    ]
+    assert "# The balancer in the path" not in lines
     assert {line.split()[0] for line in lines if line} <= {"#", "iptables", "nft", "ipset", "ipvsadm"}

@@ -2,7 +2,7 @@
 
 Origins are made only when they are asked for: rules are made with :data:`UNASKED`, and explained with the
 origins of their Service. Fields are spelled as ``kubectl explain`` takes them. A rule without an origin is
-the same whatever the objects are, or follows from kube-proxy's settings.
+the same whatever the objects are, or follows from the settings of kube-proxy or the networks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..net import Address
 from ..objects.kinds import EndpointSlice
 from ..objects.references import ObjectRef, service_ref
-from ..plan.rules import Rule
+from .rules import Rule
 
 CLUSTER_IPS = "spec.clusterIPs"
 EXTERNAL_IPS = "spec.externalIPs"
