@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter, is_
+from zlib import crc32
 
 from ..net import Address, Prefix, TransportProtocol
 from ..objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
@@ -41,15 +42,22 @@ SWITCH = "switch"  # network namespace of the host network's switch
 ROUTER = "router"  # network namespace of the upstream router; external clients are behind it
 BALANCER = "balancer"  # network namespace of the load balancer in the path, if there is one
 API_SERVER_PORT = 6443
+_LONGEST_NETNS = 200  # characters; a file's name has 255 at most, and evidence adds to it
 _BY_NAME = attrgetter("metadata.namespace", "metadata.name")
 
 
 def pod_netns(pod: Pod) -> str:
     """Returns the network namespace of ``pod``: its own, or its node's with hostNetwork.
 
-    "_" occurs in no Kubernetes name, so a Pod's namespace never has the name of a node's.
+    "_" occurs in no Kubernetes name, so a Pod's namespace never has the name of a node's. It is the name of a
+    file: a long one ends with a checksum instead.
     """
-    return pod.spec.nodeName if pod.spec.hostNetwork else f"{pod.namespace}_{pod.name}"
+    if pod.spec.hostNetwork:
+        return pod.spec.nodeName
+    name = f"{pod.namespace}_{pod.name}"
+    if len(name) <= _LONGEST_NETNS:
+        return name
+    return f"{name[: _LONGEST_NETNS - 9]}.{crc32(name.encode()):08x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
