@@ -17,6 +17,9 @@ from .facts import Facts, Likeness
 from .promise import Promise, answers, ending
 from .source import direct_source
 
+# nobody forwards it, and no ICMP error is about it (RFC 1812, 5.3.5.1 and 4.3.2.7)
+_LIMITED_BROADCAST = "255.255.255.255"
+
 
 def promise_direct(facts: Facts, flow: Flow) -> Promise:
     """Returns the promise where no Service is taken up."""
@@ -62,7 +65,7 @@ def outcome_at(
         return "rejected"
     if through_node and facts.semantics.guards_service_subnet and ip in facts.state.serviceSubnet:
         return "rejected" if ip in facts.table.cluster_ips else "dropped"
-    return "dropped" if is_unanswered(facts, ip) else "unreachable"
+    return "dropped" if is_unanswered(facts, ip) or ip == _LIMITED_BROADCAST else "unreachable"
 
 
 def is_unanswered(facts: Facts, ip: str) -> bool:
@@ -108,7 +111,7 @@ def _why_no_owner(facts: Facts, ip: str, port: int, protocol: FlowProtocol, outc
         return replace(reason, why=Why.CLUSTER_IP_OTHER_PORT if entry is None else Why.CLUSTER_IP_PAST_NODES)
     if entry is not None and facts.state.is_host(ip):
         return replace(reason, why=Why.NOT_ANNOUNCED, objects=(service_ref(entry[0].service.key),))
-    return replace(reason, why=Why.NO_NEIGHBOUR) if outcome == "dropped" else reason
+    return replace(reason, why=Why.NO_NEIGHBOUR) if is_unanswered(facts, ip) else reason
 
 
 def _unknown_to_mode(facts: Facts, ip: str, port: int, protocol: FlowProtocol) -> Reason | None:

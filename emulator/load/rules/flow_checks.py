@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import printable
-from ...net import parse_sloppy
+from ...net import IPV6, family_of, parse_sloppy
 from ...objects.config import (
     ASYMMETRIC,
     FlowCheck,
@@ -210,7 +210,10 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
         _health_check(path, value, protocol, checks)
     elif protocol != "ICMP" and value.port is None and value.nodePort is None:
         checks.fault((*path, "port"), f"is required with {protocol}")
-    return replace(value, ip=checks.optional_address((*path, "ip"), value.ip))
+    ip = checks.optional_address((*path, "ip"), value.ip)
+    if family_of(ip) is IPV6:
+        checks.fault((*path, "ip"), f"{shown(ip)}: podwire builds IPv4 networks only so far")
+    return replace(value, ip=ip)
 
 
 def _health_check(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> None:

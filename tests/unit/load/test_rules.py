@@ -1015,6 +1015,13 @@ FLOWS = [
         id="named port of an address",
     ),
     pytest.param(
+        flow(to="{ip: 'fd00::1', port: 1}"),
+        "spec.flows[0].to.ip",
+        "podwire builds IPv4 networks only so far",
+        "",
+        id="to an IPv6 address",
+    ),
+    pytest.param(
         flow(to="{ip: 1.2.3.400, port: 1}"), "spec.flows[0].to.ip", "an IP address", "", id="to no address"
     ),
     pytest.param(

@@ -239,6 +239,7 @@ DIRECT = [
     ("client", "172.18.9.9", 80, "TCP", "dropped", None),
     ("client-1", "172.18.9.9", 80, "TCP", "dropped", None),
     ("client-1", VIP, 80, "TCP", "dropped", None),
+    ("client", "255.255.255.255", 80, "TCP", "dropped", None),
 ]
 
 
