@@ -6,6 +6,7 @@ what was dialled, where it ended, and the files to look at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..model.findings import Fault
@@ -27,6 +28,8 @@ _KEY = 9  # columns of a fact's name
 _INDENT = "  "
 # findings that the rows "expected …, was …" tell in full
 _TOLD = frozenset({Fault.OUTCOME, Fault.SOURCE, Fault.BACKEND, Fault.HEALTH})
+# the number of a flow in the name of its file or directory, and a pattern for it
+_NUMBERED, _PATTERN = re.compile(r"(^|/)(\d+)-[^/]*?(\.pcapng)?$"), r"\1\2-*\3"
 _REFUSALS = ("icmp", "rst", "abort", "closed")
 
 
@@ -84,7 +87,8 @@ def _block(
             yield from screen.spread(words(text), who, _INDENT, _INDENT * 2)
         else:
             yield from screen.say(text, _INDENT, _INDENT * 2)
-    for key, texts in _facts(report, group, directory):
+    room = None if screen.width is None else screen.width - len(_INDENT) - _KEY
+    for key, texts in _facts(report, group, directory, room):
         for number, text in enumerate(texts):
             name = key if number == 0 else ""
             yield from screen.say(text, f"{_INDENT}{name:{_KEY}}", _INDENT + " " * _KEY)
@@ -114,7 +118,7 @@ def _expected_and_was(result: FlowResult, pods: Mapping[str, str]) -> list[str]:
 
 
 def _facts(
-    report: Report, group: Sequence[FlowResult], directory: str
+    report: Report, group: Sequence[FlowResult], directory: str, room: int | None
 ) -> Iterator[tuple[str, Sequence[str]]]:
     result = group[0]
     flow, finding = result.flow, result.finding
@@ -132,7 +136,7 @@ def _facts(
     key, ended = _ended(result)
     if ended:
         yield key, [ended]
-    if look := list(_look(report, result, directory)):
+    if look := list(_look(report, result, directory, room)):
         yield "look", look
 
 
@@ -188,12 +192,19 @@ def _ended(result: FlowResult) -> tuple[str, str]:
     return "ended", ending or say_difference(result, journey, difference).removeprefix("ended ")
 
 
-def _look(report: Report, result: FlowResult, directory: str) -> Iterator[str]:
+def _look(report: Report, result: FlowResult, directory: str, room: int | None) -> Iterator[str]:
+    """Yields the files to look at. A name that has no ``room`` on a line is a pattern of the shell: no other
+    begins with its number.
+    """
     if not directory:
         return
-    yield from (f"wireshark {directory}{name}" for name in result.captures[:1])
+    words = [(f"wireshark {directory}", name, "") for name in result.captures[:1]]
     if result.bundle:
-        yield f"{directory}{result.bundle}/{dump_stem(_node(report, result))}.*"
+        words.append((directory, result.bundle, f"/{dump_stem(_node(report, result))}.*"))
+    for before, name, behind in words:
+        whole = f"{before}{name}{behind}"
+        fits = room is None or len(whole) <= room
+        yield whole if fits else f"{before}{_NUMBERED.sub(_PATTERN, name)}{behind}"
 
 
 def _node(report: Report, result: FlowResult) -> str:

@@ -27,6 +27,7 @@ _GAP = 2  # spaces between two columns in tabulate's plain format
 _APART = 3  # spaces between two facts on one line
 _WIDEST = 100  # columns: what stands at the right end of a line does so here at most
 NARROW_HEAD = 24  # a name up to this wide has its record beside it, not below
+_PARTS = re.compile(r"\(podwire doc semantics \d+\)[^ ]*|[^ ]+")
 
 
 def wants_color(environment: Mapping[str, str], terminal: bool) -> bool:
@@ -62,10 +63,10 @@ Text = Sequence[Word]
 
 def words(text: str, code: str = "") -> list[Word]:
     """Returns the words of ``text``, printable. Between two wide characters a line may be folded, as it is in
-    the scripts that have them; then they are words.
+    the scripts that have them; then they are words. A section that is cited is one word: it can be pasted.
     """
     found: list[Word] = []
-    for part in printable(text).split(" "):
+    for part in _PARTS.findall(printable(text)):
         pieces = [part] if part.isascii() else _pieces(part)
         found += [Word(piece, code, glued=number > 0) for number, piece in enumerate(pieces) if piece]
     return found

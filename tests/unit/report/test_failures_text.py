@@ -53,6 +53,16 @@ def test_what_is_odd_about_the_objects_is_told_first() -> None:
     assert second.startswith("           svc default/typo-selector has no usable endpoint")
 
 
+def test_a_file_without_room_on_a_line_is_a_pattern() -> None:
+    long = "01-web-from-default-web-74b6d989b7-xv6rr-to-everything-that-there-is"
+    result = replace(refused_of(1), captures=(f"{long}.pcapng",), bundle=f"failed/{long}")
+    assert blocks(result, directory="my/10-captures/typo/").splitlines()[-2:] == [
+        "  look     wireshark my/10-captures/typo/01-*.pcapng",
+        "           my/10-captures/typo/failed/01-*/worker-1.*",
+    ]
+    assert f"wireshark captures/typo/{long}.pcapng\n" in blocks(result, width=120)
+
+
 def test_without_evidence_there_is_nothing_to_look_at() -> None:
     assert "  look " not in blocks(refused_of(1), directory="")
 
@@ -69,7 +79,10 @@ def test_flows_that_fail_otherwise_have_blocks_of_their_own() -> None:
 
 def test_a_flow_that_breaks_its_promise_is_told_the_promise() -> None:
     shown = blocks(FAILED)
-    assert "  promised ClusterIP from a Pod: the client's own address (podwire doc semantics\n" in shown
+    assert (
+        "  promised ClusterIP from a Pod: the client's own address\n           (podwire doc semantics 5)\n"
+        in shown
+    )
     assert "because" not in shown
     assert "  ended    silence: last seen at default_client/eth0 out\n" in shown + "\n"
 
