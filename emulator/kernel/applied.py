@@ -39,7 +39,7 @@ class Applied:
         return self.links.names(netns)
 
     def wait_until_up(self, seconds: float = 5) -> None:
-        """Waits until every link carries packets; KernelError names one that does not within ``seconds``."""
+        """Waits until every link carries packets (:meth:`Links.wait_until_up`)."""
         self.links.wait_until_up(seconds)
 
     def close(self) -> None:

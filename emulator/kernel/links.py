@@ -28,6 +28,7 @@ class Links:
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._sockets: dict[str, NetlinkSocket] = {}
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
+        self._rising: dict[str, None] = {}  # namespaces with links that were made since all were up
 
     # --- which there are ---
 
@@ -44,6 +45,7 @@ class Links:
         if held := self._sockets.pop(netns, None):
             held.close()
         del self._next[netns], self._indexes[netns]
+        self._rising.pop(netns, None)
 
     def new(self, netns: str, name: str) -> int:
         """Returns the index of a link that is to be made, or was made before."""
@@ -51,6 +53,7 @@ class Links:
         if name not in links:
             links[name] = self._next[netns]
             self._next[netns] += 1
+            self._rising[netns] = None
         return links[name]
 
     def index(self, netns: str, name: str) -> int:
@@ -107,9 +110,11 @@ class Links:
             held.close()
 
     def wait_until_up(self, seconds: float) -> None:
-        """Waits until every link carries packets; KernelError names one that does not within ``seconds``."""
+        """Waits until every link that was made since the last time carries packets; KernelError names one
+        that does not within ``seconds``.
+        """
         deadline = time.monotonic() + seconds
-        for netns in self._namespaces:
+        for netns in self._rising:
             while idle := self._namespaces.call_in(netns, dump_idle_links):
                 if time.monotonic() > deadline:
                     name = self.names(netns).get(idle[0], str(idle[0]))
@@ -119,3 +124,4 @@ class Links:
                         f"{name} in {netns} has no carrier after {seconds:.0f} s",
                     )
                 time.sleep(0.002)
+        self._rising.clear()

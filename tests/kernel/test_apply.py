@@ -244,10 +244,12 @@ def test_waiting_names_the_link_that_stays_down() -> None:
     applied = apply(
         Plan(name="down", operations=(AddNetns(netns="a", why="x"), AddNetns(netns="b", why="x"), link))
     )
-    applied.wait_until_up()
     read("b", "ip", "link", "set", "eth0", "down")
     deadline = time.monotonic() + 5
     while not applied.namespaces.call_in("a", netlink.dump_idle_links) and time.monotonic() < deadline:
         time.sleep(0.01)
-    with pytest.raises(KernelError, match=r"eth0 in a has no carrier after 0 s"):
-        applied.wait_until_up(0.2)
+    for _ in range(2):
+        with pytest.raises(KernelError, match=r"eth0 in a has no carrier after 0 s"):
+            applied.wait_until_up(0.2)
+    read("b", "ip", "link", "set", "eth0", "up")
+    applied.wait_until_up()
