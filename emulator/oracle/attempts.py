@@ -14,7 +14,7 @@ from ..objects.kinds import Service
 MAX_ATTEMPTS = 400
 MISS = 1e-6  # the accepted chance that some endpoint is never chosen
 # the accepted chance that an endpoint too many, chosen as often as each of the others, is never chosen
-OVERLOOKED = 1e-3
+OVERLOOKED = 1e-2
 
 
 def attempts_for(backends: int) -> int:
@@ -38,7 +38,7 @@ def attempts_to_meet_each(backends: int) -> int:
 @lru_cache(maxsize=4096)
 def attempts_for_stranger(backends: int) -> int:
     """Returns the least number of connections that meets an endpoint too many beside ``backends`` others, all
-    chosen with equal chance, but for a risk below 1e-3: the least k with (1-1/(n+1))^k < 1e-3.
+    chosen with equal chance, but for a risk below 1e-2: the least k with (1-1/(n+1))^k < 1e-2.
 
     One endpoint that alone is promised is met by the first connection, and one it is.
     """

@@ -102,19 +102,30 @@ def _send(
     live: Live,
     prober: Prober,
 ) -> list[Attempt]:
-    """Sends the attempts that are enough, and the others of flows of which an endpoint was not met."""
-    at_first, seen = [_at_first(flow, schedule, unseen) for flow in flows], len(live.recording.frames)
-    sent = send(at_first, crafted=not schedule.pairs)
-    others = [
+    """Sends the attempts that are enough, and as many again of flows of which an endpoint was not met, until
+    all that were planned are sent.
+    """
+    now, seen = [_at_first(flow, schedule, unseen) for flow in flows], len(live.recording.frames)
+    sent = send(now, crafted=not schedule.pairs)
+    left = [
         replace(flow, attempts=flow.attempts - first.attempts)
-        for flow, first in zip(flows, at_first, strict=True)
+        for flow, first in zip(flows, now, strict=True)
         if first.attempts < flow.attempts
     ]
-    if others:
+    while left:
         live.recording.drain()
-    missed = find_missed(others, schedule, sent, live.recording.frames[seen:])
-    prober.pass_over(sum(flow.attempts for flow in others) - sum(flow.attempts for flow in missed))
-    return [*sent, *(send(missed, crafted=False) if missed else ())]
+        missed = find_missed(left, schedule, sent, live.recording.frames[seen:])
+        prober.pass_over(sum(flow.attempts for flow in left) - sum(flow.attempts for flow in missed))
+        if not missed:
+            break
+        now = [replace(flow, attempts=min(flow.attempts, flow.enough)) for flow in missed]
+        sent += send(now, crafted=False)
+        left = [
+            replace(flow, attempts=flow.attempts - flow.enough)
+            for flow in missed
+            if flow.enough < flow.attempts
+        ]
+    return sent
 
 
 def _at_first(flow: Flow, schedule: Schedule, unseen: Collection[str]) -> Flow:

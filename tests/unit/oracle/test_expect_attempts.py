@@ -45,7 +45,7 @@ def test_enough_attempts_are_the_fewest_that_meet_an_endpoint_too_many(backends:
     def risk(attempts: int) -> float:
         return (1 - 1 / (backends + 1)) ** attempts
 
-    assert risk(attempts_for_stranger(backends)) < 1e-3 <= risk(attempts_for_stranger(backends) - 1)
+    assert risk(attempts_for_stranger(backends)) < 1e-2 <= risk(attempts_for_stranger(backends) - 1)
 
 
 def test_one_connection_is_enough_for_one_endpoint() -> None:
