@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +26,8 @@ def add_ps(parser: argparse.ArgumentParser) -> None:
 
 def ps(args: argparse.Namespace) -> int:
     """Lists the running clusters and their Pods."""
+    import shutil
+
     from ..report.report_json import dump_json, dump_yaml
     from ..run.clusters import find_running
     from ..run.listing import list_names, list_text, list_values
@@ -42,7 +45,8 @@ def ps(args: argparse.Namespace) -> int:
     elif not running:
         say("No cluster is running (podwire TARGET --keep starts one that stays).\n")
     else:
-        say(list_text(running, wide=args.output == "wide"))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        say(list_text(running, wide=args.output == "wide", width=width))
     return Exit.OK
 
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..report.layout import lay_out
+from ..report.layout import Screen, table
 from .clusters import Running
 from .naming import Member
 
 _MOST = 50  # Pods of one cluster in the table; -o wide has all
 
 
-def list_text(running: Sequence[Running], *, wide: bool = False) -> str:
-    """Returns a table of the clusters, then one of the Pods of each that stays up. ``wide``: with nodes and
-    clients, and all Pods.
+def list_text(running: Sequence[Running], *, wide: bool = False, width: int | None = None) -> str:
+    """Returns a table of the clusters, then one of the Pods of each that stays up, within ``width`` columns
+    (None: as wide as they are). ``wide``: with nodes and clients, and all Pods.
     """
-    parts = [_clusters(running)]
+    parts = [_clusters(running, width)]
     for one in running:
         if one.stays and one.members:
             title = f"{one.topology} (PID {one.pid}):\n" if len(running) > 1 else ""
-            parts.append(title + _members(one, wide))
+            parts.append(title + _members(one, wide, width))
     return "\n\n".join(parts) + "\n"
 
 
-def _clusters(running: Sequence[Running]) -> str:
+def _clusters(running: Sequence[Running], width: int | None) -> str:
     headers = ["PID", "TOPOLOGY", "NODES", "PODS", "SERVICES", "STARTED"]
     rows = [
         [
@@ -39,21 +39,22 @@ def _clusters(running: Sequence[Running]) -> str:
     if any(one.note for one in running):
         headers.append("NOTE")
         rows = [[*row, one.note] for row, one in zip(rows, running, strict=True)]
-    return lay_out(headers, rows)
+    return table(headers, rows, width)
 
 
-def _members(one: Running, wide: bool) -> str:
+def _members(one: Running, wide: bool, width: int | None) -> str:
     shown = one.members if wide else one.members[:_MOST]
     rows = [[member.name, member.node, _address(member, wide), _state(member)] for member in shown]
     headers = ["POD", "NODE", "IP", "READY"]
     if wide:
         rows = [[*row, member.controller or "-"] for row, member in zip(rows, shown, strict=True)]
         headers.append("CONTROLLER")
-    text = lay_out(headers, rows)
+    text = table(headers, rows, width)
     if len(shown) < len(one.members):
         text += f"\nand {len(one.members) - len(shown)} more Pods (podwire ps -o wide)"
     if wide and (others := _others(one)):
-        text += f"\n\nNodes, clients and others: {', '.join(others)}"
+        said = f"Nodes, clients and others: {', '.join(others)}"
+        text += "\n\n" + "\n".join(Screen(width).say(said, hang="  "))
     return text
 
 

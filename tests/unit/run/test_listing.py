@@ -43,6 +43,19 @@ def test_wide_has_all_addresses_controllers_and_machines() -> None:
     assert text.endswith("\nNodes, clients and others: worker-1\n")
 
 
+def test_on_a_narrow_terminal_pods_are_records() -> None:
+    lines = list_text([ONE], wide=True, width=44).splitlines()
+    assert max(map(len, lines)) <= 44
+    assert lines[-6:] == [
+        "default/web-0  node worker-1",
+        "               ip 10.244.1.2, fd00::2",
+        "               ready yes",
+        "               controller StatefulSet/web",
+        "",
+        "Nodes, clients and others: worker-1",
+    ]
+
+
 def test_many_pods_are_counted() -> None:
     many = replace(ONE, members=(WEB,) * 60)
     assert list_text([many]).endswith("\nand 10 more Pods (podwire ps -o wide)\n")
