@@ -9,11 +9,12 @@ and keep their order in it; an operation that needs them done in another namespa
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from ..errors import KernelError
 from ..plan.operations.operation import Operation
 from ..plan.shell import shell_commands
-from .netlink import NetlinkSocket, dump_idle_links
+from .netlink import NetlinkSocket, find_idle_links
 from .netns import Namespaces
 
 
@@ -28,7 +29,9 @@ class Links:
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._sockets: dict[str, NetlinkSocket] = {}
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
-        self._rising: dict[str, None] = {}  # namespaces with links that were made since all were up
+        self._rising: dict[
+            str, list[str]
+        ] = {}  # namespace → its ends of pairs that were made since all were up
 
     # --- which there are ---
 
@@ -53,7 +56,6 @@ class Links:
         if name not in links:
             links[name] = self._next[netns]
             self._next[netns] += 1
-            self._rising[netns] = None
         return links[name]
 
     def index(self, netns: str, name: str) -> int:
@@ -63,6 +65,8 @@ class Links:
     def pair(self, end: tuple[str, str], other: tuple[str, str]) -> None:
         """Marks both ends (namespace, name) as a veth pair."""
         self._peers |= {end: other, other: end}
+        for netns, name in (end, other):
+            self._rising.setdefault(netns, []).append(name)
 
     def forget(self, link: tuple[str, str]) -> None:
         """Removes ``link`` (namespace, name) and its other end, which were deleted; their indexes are not
@@ -110,14 +114,15 @@ class Links:
             held.close()
 
     def wait_until_up(self, seconds: float) -> None:
-        """Waits until every link that was made since the last time carries packets; KernelError names one
+        """Waits until every pair that was made since the last time carries packets; KernelError names an end
         that does not within ``seconds``.
         """
         deadline = time.monotonic() + seconds
-        for netns in self._rising:
-            while idle := self._namespaces.call_in(netns, dump_idle_links):
+        for netns, names in self._rising.items():
+            idle = [self._indexes[netns][name] for name in names if name in self._indexes[netns]]
+            while idle := self._namespaces.call_in(netns, partial(find_idle_links, idle)):
                 if time.monotonic() > deadline:
-                    name = self.names(netns).get(idle[0], str(idle[0]))
+                    name = self.names(netns)[idle[0]]
                     raise KernelError(
                         "",
                         f"ip -n {netns} -d link show dev {name}",

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..net import Address
 
@@ -23,6 +23,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_QDISC, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 6, 16, 18
 IFLA_INFO_KIND = 1
+IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
 IF_OPER_UP = b"\x06"
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
@@ -32,6 +33,9 @@ _ATTRIBUTE = struct.Struct("=HH")
 IFINFO = struct.Struct("=BBHiII")
 IFADDR = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 U32 = struct.Struct("=I")
+
+
+_WITHOUT_COUNTERS = _ATTRIBUTE.pack(8, IFLA_EXT_MASK) + U32.pack(RTEXT_FILTER_SKIP_STATS)
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -138,21 +142,33 @@ def dump_addresses() -> list[tuple[int, Address]]:
     return rows
 
 
-def dump_idle_links() -> list[int]:
-    """Returns the indexes of the links in the calling thread's network namespace that are up, but do not
-    carry packets yet.
+def find_idle_links(indexes: Iterable[int]) -> list[int]:
+    """Returns those of the links ``indexes`` of the calling thread's network namespace that are up, but do
+    not carry packets.
 
-    A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch,
-    which a busy kernel lets wait for up to a second (net/core/link_watch.c).
+    A link's carrier reaches its queueing discipline, and the bridge that it is a port of, through linkwatch:
+    a hundred links at once, then a second's rest (net/core/link_watch.c). It comes to a link at once if that
+    one is asked for by itself, and not in a dump (rtnl_getlink in net/core/rtnetlink.c).
     """
     idle: list[int] = []
-    for data in dump(RTM_GETLINK, RTM_NEWLINK, IFINFO.pack(0, 0, 0, 0, 0, 0)):
-        _, _, _, index, flags, _ = IFINFO.unpack_from(data)
-        link = attributes(data, IFINFO.size)
-        carries = link.get(IFLA_OPERSTATE) == IF_OPER_UP and link.get(IFLA_QDISC) != b"noop\0"
-        kind = attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"")
-        if flags & IFF_UP and not carries and kind.rstrip(b"\0") == b"veth":
-            idle.append(index)
+    asked = [
+        message(RTM_GETLINK, 0, IFINFO.pack(0, 0, 0, index, 0, 0) + _WITHOUT_COUNTERS) for index in indexes
+    ]
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+    ) as sock:
+        sock.bind((0, 0))
+        for request in asked:
+            sock.send(request)
+            for kind, _, data in messages_in(sock.recv(1 << 16)):
+                if kind == NLMSG_ERROR:
+                    code = error_number(data)
+                    raise OSError(code, os.strerror(code))
+                _, _, _, index, flags, _ = IFINFO.unpack_from(data)
+                link = attributes(data, IFINFO.size)
+                carries = link.get(IFLA_OPERSTATE) == IF_OPER_UP and link.get(IFLA_QDISC) != b"noop\0"
+                if flags & IFF_UP and not carries:
+                    idle.append(index)
     return idle
 
 
