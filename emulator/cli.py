@@ -193,7 +193,8 @@ def _parse(words: list[str]) -> argparse.Namespace:
 def _check_first(words: Sequence[str], parsers: Mapping[str, Parser]) -> None:
     """Raises UsageError where the first of ``words`` is no target and misspells a command."""
     word = words[0] if words else ""
-    close = get_close_matches(word, parsers, n=1, cutoff=0.65) if len(word) < 20 and word[:1] != "-" else []
+    is_short = len(word) < 20 and word[:1] != "-"
+    close = get_close_matches(word, [*parsers, "help"], n=1, cutoff=0.65) if is_short else []
     if not close or Path(word).exists():
         return
     from .load.targets import topology_names

@@ -129,9 +129,10 @@ def _tell(
     if args.output in ("table", "wide"):
         text = render_comparison(
             comparison,
-            width=shutil.get_terminal_size((132, 24)).columns,
+            width=(columns := shutil.get_terminal_size((132, 24)).columns),
             pods=pods,
             wide=args.output == "wide",
+            wide_width=columns if sys.stdout.isatty() else None,
             color=wants_color(os.environ, sys.stdout.isatty()),
         )
         text = unread_by_runner(text)

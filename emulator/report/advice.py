@@ -164,7 +164,7 @@ def not_examined(modes: Iterable[str]) -> str:
         "node firewalls (nftables mode opens no holes in them); workarounds for conntrack bugs, which "
         "nftables mode does not have unless it is told to; IPv6; network plugins and other programs that "
         "match kube-proxy's KUBE-* chains; and whether every node has kernel 5.13 and nft 1.0.1 or later: "
-        "https://kubernetes.io/docs/reference/networking/virtual-ips/#proxy-mode-nftables"
+        "https://kubernetes.io/docs/reference/networking/virtual-ips/"
     )
 
 

@@ -24,7 +24,7 @@ from ..verdicts.compare import (
     named_counts,
     sources_sent,
 )
-from .layout import BOLD, DIM, TABLES_FROM, Screen, Text, lay_out, measure, words
+from .layout import BOLD, DIM, TABLES_FROM, Screen, Text, fit, lay_out, measure, records, words
 from .prose_of_verdicts import say_ending
 
 _INDENT = "  "
@@ -221,20 +221,26 @@ def _endings(result: FlowResult) -> list[str]:
 
 
 def flow_table(results: Sequence[FlowResult], screen: Screen, pods: Mapping[str, str]) -> str:
-    """Returns one table of all ``results``, with every backend and every rewrite; it is as wide as it is."""
+    """Returns one table of all ``results``, with every backend and every rewrite; records, where it does not
+    fit into the width of ``screen``.
+    """
     groups = group_flows(results)
     ordered = [result for group in groups.values() for result in group]
     if not ordered:
         return ""
     headers = ("FLOW", "PROTO", "DIALLED", "SOURCE SENT → SEEN", "CHANGES, AND WHERE", "BACKENDS", "VERDICT")
     rows = [(*_cells(result, pods), screen.paint.verdict(result.verdict)) for result in ordered]
-    lines, row = iter(lay_out(headers, rows).split("\n")), iter(rows)
-    text = [next(lines)]
+    fitted = fit(headers, rows, screen.width)
+    lines, row = iter(lay_out(headers, fitted or rows).split("\n")), iter(fitted or rows)
+    text = [next(lines)] if fitted else []
     for title, group in groups.items():
-        text += ["", *Screen(None, screen.paint.color).say(_heading(title, group), code=BOLD)]
-        for _ in group:
-            text += [next(lines) for _ in range(max(cell.count("\n") + 1 for cell in next(row)))]
-    return "\n".join(text)
+        text += ["", *screen.say(_heading(title, group), code=BOLD)]
+        own = [next(row) for _ in group]
+        if fitted:
+            text += [next(lines) for cells in own for _ in range(max(cell.count("\n") + 1 for cell in cells))]
+        else:
+            text.append(records((*headers[:4], "CHANGE", *headers[5:]), own, screen.width))
+    return "\n".join(text).lstrip("\n")
 
 
 def _cells(result: FlowResult, pods: Mapping[str, str]) -> tuple[str, ...]:

@@ -271,6 +271,6 @@ def records(headers: Sequence[str] | None, rows: Sequence[Sequence[str]], width:
         ]
         head, beside = row[0], heads <= NARROW_HEAD and "\n" not in row[0]
         first = f"{head}{' ' * (hang - measure(head))}" if beside else " " * hang
-        lines += [] if beside else (_folded(head, width) if width else head).split("\n")
+        lines += [] if beside or not head else (_folded(head, width) if width else head).split("\n")
         lines += screen.pack(facts, first, " " * hang) or ([head] if beside else [])
     return "\n".join(lines)

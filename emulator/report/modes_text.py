@@ -103,11 +103,13 @@ def render_comparison(
     width: int,
     pods: Mapping[str, str],
     wide: bool = False,
+    wide_width: int | None = None,
     color: bool = False,
 ) -> str:
     """Returns the whole comparison within ``width`` columns, ending in a newline.
 
-    ``pods`` maps an address to ``namespace/name``; ``wide``: with the packets of every flow that differs.
+    ``pods`` maps an address to ``namespace/name``; ``wide``: with the packets of every flow that differs,
+    in a table within ``wide_width`` columns (None: as wide as it is).
     """
     screen, groups = Screen(width, color), group_causes(comparison)
     title = [words(f"podwire diff {comparison.topology}", BOLD), words(" → ".join(comparison.modes))]
@@ -123,7 +125,7 @@ def render_comparison(
         if len(groups) > MOST_CAUSES
         else "",
         "\n".join(line for text in _rest(comparison) for line in screen.say(text, hang="  ")),
-        packets(comparison, pods) if wide else "",
+        packets(comparison, pods, wide_width) if wide else "",
         "\n".join(line for text in _broken_promises(comparison) for line in screen.say(text, hang="  ")),
         render_warnings(comparison.warnings, width),
         notes(comparison.notices, screen),
@@ -311,11 +313,13 @@ def count(number: int, noun: str) -> str:
 # --- what shows it ----------------------------------------------------------------------------------------
 
 
-def packets(comparison: Comparison, pods: Mapping[str, str]) -> str:
-    """Returns a table of the packets of the first flows that differ, as wide as it is."""
+def packets(comparison: Comparison, pods: Mapping[str, str], width: int | None = None) -> str:
+    """Returns a table of the packets of the first flows that differ, within ``width`` columns (None: as wide
+    as it is).
+    """
     differing = sorted(comparison.differing, key=lambda compared: _FIRST.index(compared.status))
     rows = [row for compared in differing[:MOST_FLOWS] for row in _rows(compared, pods)]
-    text = table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, None)
+    text = table(("THE PACKETS", "MODE", "OUTCOME", "BACKENDS", "SOURCE", "REPLY FROM"), rows, width)
     if len(differing) > MOST_FLOWS:
         text += f"\n\n{len(differing) - MOST_FLOWS} more flows differ; -o json has every flow"
     return text

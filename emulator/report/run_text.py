@@ -36,23 +36,25 @@ def render_text(
     form: Form = "table",
     color: bool = False,
     width: int = 80,
+    wide_width: int | None = None,
     pods: Mapping[str, str] = _NO_PODS,
     directory: str = "",
     called: bool = False,
 ) -> str:
-    """Returns the whole report within ``width`` columns, ending in a newline.
+    """Returns the whole report within ``width`` columns, ending in a newline; the tables of the form "wide"
+    within ``wide_width`` (None: they are as wide as they are).
 
     ``pods`` maps an address to ``namespace/name``; ``directory`` is where the evidence goes, with a slash
     behind it ("": nowhere). ``called``: by a program, which has no command line.
     """
-    screen, wide = Screen(width, color), form == "wide"
+    screen, broad, wide = Screen(width, color), Screen(wide_width, color), form == "wide"
     result = _result(report, screen)
     sections = [
         _headline(report, screen),
         result,
-        _cluster(report, Screen(None, color) if wide else screen, wide=wide),
+        _cluster(report, broad if wide else screen, wide=wide),
         render_warnings(report.warnings, width, called=called),
-        *_flows(report, form, screen, pods),
+        *_flows(report, form, broad if wide else screen, pods),
         _requirements(report, screen, every=wide),
         failure_blocks(report, screen, pods, directory),
         notes(report.notices, screen),

@@ -320,6 +320,7 @@ class Delivery:
             form=cast(run_text.Form, self._output),
             color=wants_color(os.environ, sys.stdout.isatty()),
             width=_columns(),
+            wide_width=_columns() if sys.stdout.isatty() else None,
             pods=self._pods,
             directory=_inside(self._directory) if self._directory else "",
         )

@@ -42,7 +42,7 @@ def records(*results: FlowResult, width: int = 400, color: bool = False, protoco
 
 
 def wide(results: Sequence[FlowResult]) -> str:
-    return flow_table(results, Screen(80), PODS)
+    return flow_table(results, Screen(None), PODS)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +173,10 @@ def test_columns_are_for_screens_that_have_room_for_all_of_them() -> None:
     assert len(records(*CHECKED.flows[:3], width=200).splitlines()) == 6
     assert len(records(*CHECKED.flows[:3], width=80).splitlines()) > 9
     assert all(len(line) <= 120 for line in records(*CHECKED.flows[:3], width=120).splitlines())
+
+
+def test_the_wide_table_is_records_where_it_does_not_fit() -> None:
+    shown = flow_table([PASSED, FAILED], Screen(80), PODS)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\n  proto TCP   dialled " in shown
+    assert "verdict FAIL" in shown
