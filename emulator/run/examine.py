@@ -130,9 +130,13 @@ def _send(
 
 def _at_first(flow: Flow, schedule: Schedule, unseen: Collection[str]) -> Flow:
     """Returns ``flow`` with the attempts that are sent before it is asked who answered: all of them, if it is
-    in ``unseen``, whose endpoints the frames do not tell, or if no endpoint must be met.
+    in ``unseen``, whose endpoints the frames do not tell, if no endpoint must be met, or if no socket sends
+    it: crafted packets are sent once.
     """
-    if not flow.enough or flow.name in unseen or not schedule.expectations[flow.name].must_meet:
+    by_socket = flow.protocol in ("TCP", "UDP")
+    if not flow.enough or not by_socket or flow.name in unseen:
+        return flow
+    if not schedule.expectations[flow.name].must_meet:
         return flow
     return replace(flow, attempts=min(flow.attempts, flow.enough))
 

@@ -98,6 +98,8 @@ def test_enough_attempts_are_sent_at_first() -> None:
     assert _at_first(TO_WEB, schedule_of(), ()).attempts == 21
     assert _at_first(replace(TO_WEB, enough=0), each, ()).attempts == 21
     assert _at_first(replace(TO_WEB, attempts=9), each, ()).attempts == 9
+    assert _at_first(replace(TO_WEB, protocol="UDP"), each, ()).attempts == 18
+    assert _at_first(replace(TO_WEB, protocol="SCTP"), each, ()).attempts == 21  # crafted packets alone
 
 
 def test_the_others_are_sent_if_an_endpoint_has_not_answered() -> None:
