@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .faults import Fault
 from .rules.checks import LABEL, PATH_SEGMENT, Checks
-from .schema import Kind, decode, decode_uninterpreted, is_cluster_scoped, touches
+from .schema import Kind, decode, decode_uninterpreted, identify, is_cluster_scoped, touches
 from .validate import validate, validate_unread
 
 
@@ -40,6 +40,24 @@ def admit(kind: Kind, manifest: Mapping[str, Any]) -> Admission:
     return Admission(decoded, faults, notices, ignored)
 
 
+def refused_unread(manifest: Mapping[str, Any]) -> list[Fault]:
+    """Returns what an API server refuses of a manifest whose kind has no meaning here, the Job that a CronJob
+    would make included.
+    """
+    faults = [*validate_unread(manifest)]
+    spec = manifest.get("spec")
+    template = spec.get("jobTemplate") if isinstance(spec, Mapping) else None
+    if manifest.get("kind") != "CronJob" or not isinstance(template, Mapping) or not template.get("spec"):
+        return faults
+    job = {"apiVersion": "batch/v1", "kind": "Job", **template, "metadata": {"name": "job"}}
+    kind = identify(job)
+    if isinstance(kind, Kind):
+        faults += [
+            replace(fault, path=("spec", "jobTemplate", *fault.path)) for fault in admit(kind, job).faults
+        ]
+    return faults
+
+
 def admit_uninterpreted(manifest: Mapping[str, Any]) -> Admission:
     """Admits an object of a kind without a meaning here: only its identity and its labels are checked."""
     decoded, faults = decode_uninterpreted(manifest)
@@ -55,5 +73,5 @@ def admit_uninterpreted(manifest: Mapping[str, Any]) -> Admission:
         meta = replace(meta, namespace=meta.namespace or "default")
         checks.name(("metadata", "namespace"), meta.namespace, LABEL)
     return Admission(
-        replace(decoded, metadata=meta), [*faults, *checks.faults, *validate_unread(manifest)], checks.notices
+        replace(decoded, metadata=meta), [*faults, *checks.faults, *refused_unread(manifest)], checks.notices
     )

@@ -35,7 +35,7 @@ from ..objects.kinds import (
 from ..objects.metallb import IPAddressPool, L2Advertisement
 from ..objects.references import ObjectRef
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part, read_codes
-from .admit import admit, admit_uninterpreted
+from .admit import admit, admit_uninterpreted, refused_unread
 from .builder import TopologyError, Written, build_topology
 from .configmaps import (
     ADDRESS_POOLS,
@@ -78,7 +78,6 @@ from .targets import (
     name_of,
 )
 from .unread import classify
-from .validate import validate_unread
 from .yamltext import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -526,7 +525,7 @@ class _Gathering:
         value, elsewhere = self._selection.place(None, value)
         if elsewhere:
             self.problem(place.problem(elsewhere))
-        self._problems += [place.problem(fault) for fault in validate_unread(value)]
+        self._problems += [place.problem(fault) for fault in refused_unread(value)]
         admission = admit_uninterpreted(value)
         one = admission.object
         code = classify(one.kind, one.apiVersion, value) if one is not None else None

@@ -128,6 +128,12 @@ def _updates(workload: Workload, checks: Checks) -> None:
     _one_of(("spec", field, "type"), said, known, checks)
     if said in known[1:] and checks.said("spec", field, "rollingUpdate"):
         checks.fault(("spec", field, "rollingUpdate"), f"may not be set with type {said}", "leave it out")
+    rolling = ("spec", field, "rollingUpdate")
+    none, surge = (0, "0%"), checks.value(*rolling, "maxSurge")
+    surges = surge not in none and (surge is not None or workload.kind != "DaemonSet")  # its default is 0
+    if checks.value(*rolling, "maxUnavailable") in none and not surges and workload.kind != "StatefulSet":
+        what = "may not be 0 when maxSurge is 0: no Pod could ever be replaced"
+        checks.fault((*rolling, "maxUnavailable"), what, "1, say")
     if workload.kind == "StatefulSet":
         path = ("spec", "podManagementPolicy")
         _one_of(path, checks.value(*path), _POD_MANAGEMENT, checks)

@@ -1605,6 +1605,20 @@ REFUSED_BY_THE_API_SERVER = [
         "",
         id="a CronJob's name",
     ),
+    *(
+        pytest.param(
+            "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: '@daily', "
+            f"jobTemplate: {{spec: {{template: {{spec: {{{spec}}}}}}}}}}}}}",
+            f"spec.jobTemplate.spec.template.spec.{field}",
+            what,
+            "",
+            id=f"a CronJob's {field}",
+        )
+        for spec, field, what in (
+            ("containers: [{name: c}]", "restartPolicy", "must be OnFailure or Never for a Job"),
+            ("restartPolicy: Never", "containers", "is required"),
+        )
+    ),
     pytest.param(
         pod("restartPolicy: always"), "spec.restartPolicy", "must be one of", "Always", id="restartPolicy"
     ),
@@ -1645,6 +1659,24 @@ REFUSED_BY_THE_API_SERVER = [
         "must be one of",
         "",
         id="Pods' order",
+    ),
+    pytest.param(
+        deployment(
+            "selector: {matchLabels: {app: a}}, strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 0%}}"
+        ),
+        "spec.strategy.rollingUpdate.maxUnavailable",
+        "may not be 0 when maxSurge is 0",
+        "",
+        id="an update without an end",
+    ),
+    pytest.param(
+        deployment(
+            "selector: {matchLabels: {app: a}}, updateStrategy: {rollingUpdate: {maxUnavailable: 0}}"
+        ).replace("Deployment", "DaemonSet"),
+        "spec.updateStrategy.rollingUpdate.maxUnavailable",
+        "may not be 0 when maxSurge is 0",
+        "",
+        id="a DaemonSet's update without an end",
     ),
     pytest.param(
         _stateful("updateStrategy: {type: Recreate}"),
@@ -1888,6 +1920,16 @@ def test_every_problem_of_an_object_comes_at_once(manifest: str, paths: set[str]
         pytest.param(
             f"{{apiVersion: batch/v1beta1, kind: CronJob, metadata: {{name: {'a' * 52}}}}}",
             id="a CronJob's longest name",
+        ),
+        pytest.param(
+            deployment("selector: {matchLabels: {app: a}}, strategy: {rollingUpdate: {maxUnavailable: 0}}"),
+            id="an update that surges by default",
+        ),
+        pytest.param(
+            "{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: '@daily', "
+            "jobTemplate: {metadata: {labels: {a: b}}, spec: {template: {spec: {restartPolicy: Never, "
+            "containers: [{name: c}]}}}}}}",
+            id="a CronJob's Job",
         ),
         *(
             pytest.param(
