@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..cluster.state import ProxySettings
 from ..net import Address
-from ..objects.kinds import Node, Service
+from ..objects.kinds import Node, Pod, Service
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code
 from .findings import Findings
@@ -18,6 +18,7 @@ from .findings import Findings
 def notice_bound(
     services: Iterable[Service],
     nodes: Sequence[Node],
+    pods: Iterable[Pod],
     speakers: Mapping[Address, str],
     proxy: ProxySettings,
     findings: Findings,
@@ -25,9 +26,9 @@ def notice_bound(
     """Notes each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
         findings.warn(Code.STRICT_ARP, ObjectRef("KubeProxyConfiguration", ""), mode=proxy.mode)
-    if len(nodes) < 2:
-        return
-    owners = {ip: node.name for node in nodes for ip in node.internalIPs}
+    owners = {pod.ip: f"Pod {pod.key}" for pod in pods if not pod.spec.hostNetwork}
+    if len(nodes) > 1:
+        owners |= {ip: node.name for node in nodes for ip in node.internalIPs}
     for service in services:
         for ip in _bound(service):
             if ip in owners:

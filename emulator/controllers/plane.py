@@ -627,7 +627,7 @@ class ControlPlane:
         balanced = self._derive("targets", choose_targets, services, nodes, listeners)
         speakers = self._derive("speakers", self._speakers, services, slices, nodes)
         if proxy.mode in BINDING_MODES:
-            self._derive("bound", notice_bound, services, nodes, speakers, proxy)
+            self._derive("bound", notice_bound, services, nodes, pods, speakers, proxy)
         state = ClusterState(
             name=inventory.name,
             seed=self._seed,

@@ -70,6 +70,7 @@ class Why(Enum):
     MARTIAN_SOURCE = "martian-source", 13
     ENDS_WITH_SERVICE = "ends-with-service", 13
     SHARED_ADDRESS = "shared-address", 13
+    SHARED_MACHINE_ADDRESS = "shared-machine-address", 13
     NO_SCTP = "no-sctp", 15
     EXTERNAL_IP_LEFT_ALONE = "external-ip-left-alone", 15
     NO_HEALTH_CHECK = "no-health-check", 15

@@ -133,10 +133,23 @@ class Expectations:
         was answered.
         """
         expectation = self._expect(flow, before)
+        if self._facts.shared and self._facts.shared & self._parties(flow):
+            why = Reason(why=Why.SHARED_MACHINE_ADDRESS, mode=self._facts.mode, then=(expectation.because,))
+            return replace(expectation, unpromised=why)
         if not self._facts.is_on_link(flow.to.ip):
             return expectation
         at = Endpoint.of(flow.to.ip, flow.to.port)
         return replace(expectation, unpromised=Reason(why=Why.ON_LINK, at=at, then=(expectation.because,)))
+
+    def _parties(self, flow: Flow) -> frozenset[str]:
+        """Returns the network namespaces that ``flow`` begins in, passes, or may be led to."""
+        met, ips = self.translation(flow), [flow.to.ip]
+        names = {flow.client.netns, flow.client.node, self._facts.first_node(flow)}
+        if met is not None:
+            names.add(met.node)
+            ips += [one.backend.address for one in met.endpoints.entries]
+        owners = [owner for ip in ips if (owner := self.owners.get(ip))]
+        return frozenset(names).union(*({owner.netns, owner.node} for owner in owners))
 
     def _expect(self, flow: Flow, before: FlowResult | None) -> Expectation:
         met = self.translation(flow)
@@ -228,8 +241,9 @@ class Expectations:
 
     @property
     def has_unpromised(self) -> bool:
-        """Returns whether nothing is promised of some address of a Service."""
-        return bool(self.table.contested) or any(map(self._facts.is_on_link, self.table.ips))
+        """Returns whether nothing is promised of some address of a Service, or some node."""
+        facts = self._facts
+        return bool(self.table.contested or facts.shared) or any(map(facts.is_on_link, self.table.ips))
 
     def is_contested(self, flow: Flow) -> bool:
         """Returns whether several Services claim the address and port that ``flow`` dials."""

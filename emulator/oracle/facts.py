@@ -120,6 +120,19 @@ class Facts:
         owner = self.owners.get(ip)
         return owner.node if owner is not None and owner.kind == "node" else ""
 
+    @cached_property
+    def shared(self) -> frozenset[str]:
+        """Returns the network namespaces of nodes and Pods with an address that all nodes have as well, since
+        a Service has it, too (docs/semantics 13): what is for it, or comes from it, goes astray.
+        """
+        if not self.semantics.service_interface or (owners := self.owners.keys() & self.service_ips) == set():
+            return frozenset()
+        alone = len(self.state.nodes) == 1
+        found = (self.owners[ip] for ip in owners)
+        return frozenset(
+            one.netns for one in found if one.kind == "pod" or (one.kind == "node" and not alone)
+        )
+
     def is_on_link(self, ip: str) -> bool:
         """Returns whether ``ip`` is a Service's address, and some machine takes it for a neighbour's or for a
         network's own: one of a podCIDR, or the first or last of the host network, that nobody else has.

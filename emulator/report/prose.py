@@ -116,6 +116,10 @@ _TEXTS: Mapping[Why, str] = {
         "several Services claim this address with other fields, and the address is in the ipsets "
         "of each in {mode} mode"
     ),
+    Why.SHARED_MACHINE_ADDRESS: (
+        "every node has the address of a machine on the way for its own in {mode} mode, since a Service has "
+        "that address, too: the network is broken there: {then}"
+    ),
     Why.NO_SCTP: "{mode} mode knows no SCTP: {ip} port {port} is left alone",
     Why.EXTERNAL_IP_LEFT_ALONE: "{mode} mode leaves alone what Pods and nodes send to {ip}, an externalIP",
     Why.NO_HEALTH_CHECK: (

@@ -66,6 +66,37 @@ def test_without_an_endpoint_on_the_node_any_answers(who: str, asymmetric: set[E
     assert (promise.outcome, set(promise.backends), promise.asymmetric) == ("delivered", {ON_2}, asymmetric)
 
 
+@pytest.mark.parametrize(
+    ("who", "ip", "port", "unpromised"),
+    [
+        ("worker-1", WEB_1, 8080, True),
+        ("client", WEB_1, 8080, True),
+        ("client-1", NODE_IP["worker-1"], NODE_PORT, True),
+        ("client-1", NODE_IP["control-plane"], 6443, False),
+        ("client-1", WEB_1, 8080, False),
+    ],
+)
+def test_nothing_is_promised_of_a_node_whose_address_is_a_services(
+    who: str, ip: str, port: int, unpromised: bool
+) -> None:
+    service, told = node_ports(externalIPs=(NODE_IP["worker-1"],)), {}
+    for mode in ("ipvs", "iptables"):
+        state = make_state(service, slices=(BOTH,), proxy={"mode": mode})
+        told[mode] = expect(state, make_flow(state, who, ip, port)).unpromised
+    assert told["iptables"] is None
+    assert bool(told["ipvs"]) == unpromised
+    if told["ipvs"]:
+        assert "every node has the address of a machine on the way for its own" in say(told["ipvs"])
+
+
+def test_nothing_is_promised_of_a_pod_whose_address_is_a_services() -> None:
+    service = node_ports(externalIPs=(WEB_1,))
+    for mode, expected in (("ipvs", True), ("iptables", False)):
+        state = make_state(service, slices=(make_slice(ENDPOINT_0),), proxy={"mode": mode})
+        told = [expect(state, make_flow(state, "client", ip, 8080)).unpromised for ip in (WEB_1, WEB_0)]
+        assert [bool(why) for why in told] == [expected, False]
+
+
 ON_A_NODE = make_pod("host-web", "worker-1", ports=[8080])
 ITSELF = Endpoint.of(NODE_IP["worker-1"], 8080)
 
