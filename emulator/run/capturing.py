@@ -26,6 +26,7 @@ from ..kernel.netns import Entered
 from ..kernel.signals import ENDING, Interrupted, heeded, waking
 from ..model.frames import Captured
 from ..report.frame_line import frame_line
+from ..report.layout import Screen
 from ..report.output import complain
 from ..report.pcapng import Section
 from .clusters import Running
@@ -117,7 +118,8 @@ def capture(
     with closing(Taps()) as taps:
         slots = dict.fromkeys(sorted(interfaces), SLOTS)
         taps.open(entered, interfaces, {}, slots, width=WIDTH, program=program)
-        writer = _Writer(out, _encoder(running, text), places, most)
+        width = os.get_terminal_size(out).columns if os.isatty(out) else None
+        writer = _Writer(out, print_lines(width) if text else _encoder(running), places, most)
         with waking(heeded() & set(ENDING)) as wake:  # a second signal must not end what the first one ends
             complain(f"capturing at {_listed(places)} until Ctrl-C")
             number = _relay(taps, writer, ended, out, wake)
@@ -136,9 +138,18 @@ def _listed(places: Sequence[Place]) -> str:
     )
 
 
-def _encoder(running: Running, text: bool) -> Callable[[Iterable[Captured]], bytes]:
-    if text:
-        return lambda frames: "".join(f"{frame_line(decode_frame(0, one))}\n" for one in frames).encode()
+def print_lines(width: int | None) -> Callable[[Iterable[Captured]], bytes]:
+    """Returns what makes a line of text of each frame, folded to ``width`` columns (None: whole)."""
+    screen = Screen(width)
+
+    def encode(frames: Iterable[Captured]) -> bytes:
+        lines = (line for one in frames for line in screen.say(frame_line(decode_frame(0, one)), hang="  "))
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    return encode
+
+
+def _encoder(running: Running) -> Callable[[Iterable[Captured]], bytes]:
     section = Section(running.addresses, f"podwire: topology {running.topology}")
     pieces = [section.head()]
 

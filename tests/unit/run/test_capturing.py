@@ -10,7 +10,7 @@ from emulator.capture.decode import decode_frame
 from emulator.errors import UsageError
 from emulator.model.frames import Captured
 from emulator.report.frame_line import frame_line
-from emulator.run.capturing import Place, compile_filter, find_places
+from emulator.run.capturing import Place, compile_filter, find_places, print_lines
 from tests.unit.run.test_naming import MEMBERS, NAMES
 
 
@@ -51,4 +51,9 @@ def test_a_frame_is_a_line() -> None:
         "ffffffffffff 020000000001 0806 0001080006040001 020000000001 0a000001 000000000000 0a000002"
     )
     captured = Captured(1_700_000_000_000_000_001, "worker-1", "eth0", True, 42, arp, False)
+    assert print_lines(40)([captured]).decode().splitlines() == [
+        "22:13:20.000000001 worker-1/eth0 out ARP",
+        "  length 42",
+    ]
+    assert print_lines(None)([captured]).decode() == f"{frame_line(decode_frame(0, captured))}\n"
     assert frame_line(decode_frame(0, captured)) == "22:13:20.000000001 worker-1/eth0 out ARP length 42"
