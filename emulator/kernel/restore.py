@@ -5,7 +5,8 @@ the kernel lets it wait until nf_tables has freed what it no longer needs. A res
 at its COMMIT line, and then goes on to read.
 
 With ``--verbose`` a restore command writes a comment line to its standard output as it comes to it: the
-comment behind a change tells that all before it is done.
+comment behind a change tells that all before it is done. A wrapper around it may read its whole input first,
+or keep its output: then each change needs a process of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import time
 from collections.abc import Sequence
 from secrets import token_hex
 
-from ..errors import ToolKilledError
+from ..errors import KernelError, ToolKilledError
 from .netns import Namespaces, check_end, start
 
 _READ = 65536  # bytes at once
+_FIRST_ECHO = 10  # seconds for the first comment; it takes milliseconds
 
 
 class Restore:
@@ -91,3 +93,19 @@ class Restore:
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
+
+
+def open_restore(
+    namespaces: Namespaces, netns: str, command: Sequence[str], seconds: float = _FIRST_ECHO
+) -> Restore | None:
+    """Returns the restore ``command``, started in ``netns``; None if it does not echo a comment within
+    ``seconds``. Raises KernelError when there is no such program.
+    """
+    restore = Restore(namespaces, netns, command)
+    restore.begin("")
+    try:
+        restore.finish(seconds)
+    except KernelError:  # it refuses the option, or is silent
+        restore.close()
+        return None
+    return restore

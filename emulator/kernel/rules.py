@@ -1,9 +1,9 @@
 """Loads rules: chooses the loader of each text, and how many run at once.
 
 Large texts are loaded by processes (``iptables-restore``, ``nft``), one for each processor at a time; small
-ones of nft by the library in this process; changes by a restore command that goes on running, those that
-only delete rules of iptables-nft by handle. Loaders of one namespace run one after the other: a transaction
-of nf_tables fails when another one gets in between.
+ones of nft by the library in this process; changes by a restore command that goes on running, or by one each
+where it cannot; those that only delete rules of iptables-nft by handle. Loaders of one namespace run one
+after the other: a transaction of nf_tables fails when another one gets in between.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .limits import TOO_LONG, too_long
 from .netns import Namespaces, finish, start
 from .nf_tables import NfTables
 from .nft import Nft, open_nft
-from .restore import Restore
+from .restore import Restore, open_restore
 
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once
@@ -42,6 +42,7 @@ class RuleLoader:
         self._nf_tables: dict[str, NfTables] = {}
         self._with_nft: set[str] = set()  # namespaces whose table has been loaded
         self._restores: dict[str, Restore] = {}
+        self._goes_on: bool | None = None  # the restore command can be kept running (None: that is not known)
 
     def load(self, ops: Sequence[Load]) -> None:
         """Loads the rules of ``ops``. Raises KernelError at the first refusal."""
@@ -67,8 +68,9 @@ class RuleLoader:
             text = op.text
             if op.tool == "nft" and len(text) <= SMALL_TEXT and self._nft_in(op.netns):
                 small.append((op, text))
-            elif op.tool == "iptables-restore" and isinstance(op, ChangeRules):
-                changing.append(self._begin_change(op, text))
+            elif isinstance(op, ChangeRules) and (restore := self._restore_for(op)):
+                restore.begin(text)
+                changing.append(restore)
             else:
                 running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
@@ -81,12 +83,21 @@ class RuleLoader:
             restore.finish(LOAD_SECONDS)
         self._with_nft |= {op.netns for op in ops if op.tool == "nft"}
 
-    def _begin_change(self, op: ChangeRules, text: str) -> Restore:
+    def _restore_for(self, op: ChangeRules) -> Restore | None:
+        """Returns the restore command that goes on running in the namespace of ``op``; None if another tool
+        is wanted, or if the command cannot be kept running.
+        """
+        if op.tool != "iptables-restore" or self._goes_on is False:
+            return None
+        if self._goes_on is None:
+            opened = open_restore(self._namespaces, op.netns, self._command(op))
+            self._goes_on = opened is not None
+            if opened:
+                self._restores[op.netns] = opened
+            return opened
         if op.netns not in self._restores:
             self._restores[op.netns] = Restore(self._namespaces, op.netns, self._command(op))
-        restore = self._restores[op.netns]
-        restore.begin(text)
-        return restore
+        return self._restores[op.netns]
 
     @contextmanager
     def _piecewise(self, op: Load) -> Iterator[None]:

@@ -5,7 +5,9 @@ is said as by a command of its own.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ import pytest
 from emulator.errors import KernelError, ToolKilledError
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import check_output, finish, start
-from emulator.kernel.restore import Restore
-from emulator.plan.operations import AddNetns, Plan
+from emulator.kernel.restore import Restore, open_restore
+from emulator.kernel.rules import RuleLoader
+from emulator.plan.operations import AddNetns, ChangeRules, Plan
+from emulator.plan.rulechange import ChainEdit, RuleChange, TableChange
 from tests.sandboxed import in_sandbox
 
 pytestmark = pytest.mark.kernel
@@ -29,6 +33,11 @@ def made() -> Applied:
 
 def change(*rules: str) -> str:
     return "\n".join(["*nat", ":ONE - [0:0]", *(f"-A ONE {rule}" for rule in rules), "COMMIT", ""])
+
+
+def change_of(*added: str) -> ChangeRules:
+    tables = TableChange(table="nat", edits=(ChainEdit(chain="ONE", appended=added),))
+    return ChangeRules(netns="a", why="x", tool="iptables-restore", change=RuleChange((tables,)))
 
 
 def rules_of_one(applied: Applied) -> list[str]:
@@ -86,6 +95,40 @@ def test_a_refusal_is_that_of_a_command_of_its_own() -> None:
     assert "NOWHERE" in alone
     assert at_first == alone
     assert later.endswith("(line 1 of this input is line 9 there)")
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "goes_on"),
+    [
+        ('exec {} "$@"', True),
+        ('{} "$@"', True),
+        ('{} "$@" >/dev/null', False),  # says nothing
+        ('all=$(cat); echo "$all" | {} "$@"', False),  # reads to the end first
+        ('[ "$2" = --verbose ] && exit 2; exec {} "$@"', False),  # does not know the option
+    ],
+)
+def test_a_wrapper_that_cannot_be_kept_running_is_started_for_each_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrapper: str, goes_on: bool
+) -> None:
+    program = tmp_path / COMMAND[0]
+    program.write_text(f"#!/bin/sh\n{wrapper.format(shutil.which(COMMAND[0]))}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(
+        "emulator.kernel.rules.open_restore", partial(open_restore, seconds=10 if goes_on else 0.5)
+    )
+
+    @in_sandbox
+    def seen() -> tuple[list[str], int]:
+        applied = made()
+        finish(start(applied.namespaces, "a", COMMAND), "a", FIRST)
+        loader = RuleLoader(applied.namespaces, str(program))
+        for added in ("-p tcp -j TWO", "-j RETURN"):
+            loader.load([change_of(added)])
+        kept = len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+        loader.close()
+        return rules_of_one(applied), kept
+
+    assert seen() == (["-p tcp -j TWO", "-j RETURN"], goes_on)
 
 
 def test_a_killed_one_is_no_refusal() -> None:
