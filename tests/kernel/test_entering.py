@@ -85,7 +85,7 @@ def test_the_command_goes_with_who_asked_for_it(cluster: int, command: str, numb
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         try:
             assert within(
-                10,
+                SECONDS,
                 lambda: (
                     len(processes(one))
                     >= " ".join(COMMANDS[command]).count("{}") - (command == "one that ignores the signal")
