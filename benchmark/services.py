@@ -21,7 +21,7 @@ from emulator.controllers.settle import settle
 from emulator.kernel import linux, sandbox
 from emulator.kernel.apply import Applied, apply
 from emulator.plan.operations import LoadRules
-from emulator.plan.operations.rules import LOADERS
+from emulator.plan.operations.rules import loader
 from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
 
@@ -72,7 +72,7 @@ def _texts(state: ClusterState, iptables: str) -> Iterator[tuple[Sequence[str], 
     """Yields the commands that load the rules of every node, each with its input."""
     for op in plan_rules(state, ProxyPlanner().rules(state)):
         if isinstance(op, LoadRules):
-            yield (LOADERS["nft"] if op.tool == "nft" else (iptables, "--noflush")), op.text
+            yield (loader("nft", op.family) if op.tool == "nft" else (iptables, "--noflush")), op.text
 
 
 def _load_twice(loads: Sequence[tuple[Sequence[str], str]], _: sandbox.Channel) -> tuple[float, float]:

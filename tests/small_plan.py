@@ -85,11 +85,16 @@ PLAN = Plan(
             why="a prefix on the link itself",
         ),
         LoadRules(
-            netns="worker-1", tool="iptables-restore", rules=RULES, why="masquerade what leaves the cluster"
+            netns="worker-1",
+            tool="iptables-restore",
+            family=IPV4,
+            rules=RULES,
+            why="masquerade what leaves the cluster",
         ),
         LoadRules(
             netns="default_a",
             tool="nft",
+            family=IPV4,
             rules=RuleSet({}, NftTable("ip podwire", "by hand", {}, {})),
             why="a table of nft's own",
         ),

@@ -23,7 +23,7 @@ from functools import cached_property
 from operator import attrgetter, is_
 from zlib import crc32
 
-from ..net import Address, Prefix, TransportProtocol
+from ..net import Address, Family, Prefix, TransportProtocol
 from ..objects.config import DEFAULT_MODE, ExternalClient, IPVSScheduler, IPVSTimeouts, ProxyMode
 from ..objects.kinds import (
     Endpoints,
@@ -167,6 +167,11 @@ class ClusterState:
             if not all(map(is_, given, ordered)):
                 object.__setattr__(self, name, tuple(ordered))
 
+    @property
+    def family(self) -> Family:
+        """Returns the address family of Services, and so of rules."""
+        return self.serviceSubnet.family
+
     @cached_property
     def node(self) -> Mapping[str, Node]:
         return {n.name: n for n in self.nodes}
@@ -267,7 +272,7 @@ class ClusterState:
         """Returns the addresses of ``service`` that the balancer has: those of ipMode Proxy that no other
         machine has.
         """
-        ips = service.proxyIPs if self.balancerIP else ()
+        ips = service.proxy_ips(self.family) if self.balancerIP else ()
         return tuple(
             ip
             for ip in ips

@@ -102,7 +102,7 @@ def _pinned(draft: Draft[Pod], findings: Findings) -> Iterator[tuple[Address, st
         path = f'{draft.base}metadata.annotations["{CALICO_ADDRESSES}"]'
         texts = [(text, path) for text in _calico(draft, path, findings)]
     for text, path in texts:
-        address = findings.ipv4(text, draft.origin, path)
+        address = findings.address(text, draft.origin, path)
         if address is not None:
             yield address, path
 

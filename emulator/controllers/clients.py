@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ..cluster.state import BALANCER, ROUTER, SWITCH
-from ..net import IPV4, Address, Prefix, addresses_of, prefixes_of
+from ..net import Address, Prefix, addresses_of, prefixes_of
 from ..objects.config import ExternalClient, ExternalServer, Inventory
+from ..objects.families import BUILT
 from ..objects.kinds import Node, Origin
 from .findings import Draft, Findings
 from .networks import Networks
@@ -92,10 +93,10 @@ def _default_clients(
         networks.pods,
         networks.services,
         networks.hosts,
-        *prefixes_of(IPV4, (cidr for node in nodes for cidr in node.spec.podCIDRs)),
+        *prefixes_of(networks.pods.family, (cidr for node in nodes for cidr in node.spec.podCIDRs)),
     ]
     single = {
-        *addresses_of(IPV4, taken),
+        *addresses_of(networks.hosts.family, taken),
         *(Address(ip) for node in nodes for ip in node.internalIPs),
     }
     first = next(_addresses(_without(_DOCUMENTATION, cluster), single), Address(DEFAULT_CLIENT.address))
@@ -115,10 +116,10 @@ def _default_clients(
 
 
 def _source_ranges(inventory: Inventory) -> Iterator[tuple[Prefix, ...]]:
-    """Yields the IPv4 loadBalancerSourceRanges of each Service that has any."""
+    """Yields the loadBalancerSourceRanges of each Service that has any."""
     for loaded in inventory.services:
         spec = loaded.object.spec
-        ranges = prefixes_of(IPV4, spec.loadBalancerSourceRanges)
+        ranges = prefixes_of(BUILT, spec.loadBalancerSourceRanges)
         if spec.type == "LoadBalancer" and ranges:
             yield ranges
 

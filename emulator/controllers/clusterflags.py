@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..net import IPV4, Prefix, prefixes_of
+from ..net import Prefix, prefixes_of
 from ..objects.config import Inventory
+from ..objects.families import BUILT
 from ..objects.kinds import Container, Node
 
 _FLAG = re.compile(r"--?([a-z][a-z0-9-]*)(?:=(.*))?\Z", re.DOTALL)
@@ -136,5 +137,5 @@ def _from_nodes(nodes: Iterable[Node]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _prefix(text: str) -> Prefix | None:
-    """Returns the IPv4 half of a flag's value (None if there is none)."""
-    return next(iter(prefixes_of(IPV4, text.split(","))), None)
+    """Returns the part of a flag's value in the cluster's family (None if there is none)."""
+    return next(iter(prefixes_of(BUILT, text.split(","))), None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from ..net import IPV4, Endpoint, Prefix, addresses_of
+from ..net import Endpoint, Prefix, addresses_of
+from ..objects.families import BUILT
 from ..objects.kinds import EndpointSlice, Node, Service
 from ..objects.references import service_ref
 from ..objects.warnings import Code
@@ -36,12 +37,12 @@ def notice_contested(services: Iterable[Service], findings: Findings) -> None:
 
 
 def _claims(service: Service) -> Iterator[tuple[str, int, str]]:
-    """Yields the IPv4 addresses and ports that kube-proxy or a balancer serves for ``service``, each once."""
+    """Yields the addresses and ports that kube-proxy or a balancer serves for ``service``, each once."""
     if not service.proxied:
         return
     spec = service.spec
     ips = (*spec.clusterIPs, *spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
-    for ip in dict.fromkeys(addresses_of(IPV4, ips)):
+    for ip in dict.fromkeys(addresses_of(BUILT, ips)):
         yield from ((ip, port.port, port.protocol) for port in spec.ports)
 
 
@@ -93,7 +94,7 @@ def notice_on_link(
     for service in services:
         spec = service.spec
         ips = (*spec.externalIPs, *(entry.ip for entry in service.status.loadBalancer.ingress))
-        addresses = addresses_of(IPV4, dict.fromkeys(ips)) if service.proxied else ()
+        addresses = addresses_of(hosts.family, dict.fromkeys(ips)) if service.proxied else ()
         for ip in (ip for ip in addresses if ip not in taken):
             network, node = next(((cidr, name) for cidr, name in cidrs if ip in cidr), (None, ""))
             if ip in (hosts.first, hosts.last):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import Problem
-from ..net import IPV4, Address
+from ..net import Address
+from ..objects.families import BUILT
 from ..objects.kinds import Origin
 from ..objects.references import ObjectRef
 from ..objects.warnings import Code, ManifestWarning, Part
@@ -85,16 +86,16 @@ class Findings:
         """Keeps a warning about an object, or its field; ``parts`` are the values of the sentence."""
         self._warnings[ManifestWarning(code=code, object=about, parts=tuple(parts.items()))] = None
 
-    def ipv4(self, text: str, origin: Origin, path: str) -> Address | None:
-        """Returns ``text`` as an IPv4 address; None for an IPv6 address (a warning) and for text that is no
-        address (a problem).
+    def address(self, text: str, origin: Origin, path: str) -> Address | None:
+        """Returns ``text`` as an address; None for one of the other family (a warning) and for other text (a
+        problem).
         """
         try:
             address = Address(text)
         except ValueError:
             self.problem(origin, path, f"{text!r} is not an IP address")
             return None
-        if address.family is IPV4:
+        if address.family is BUILT:
             return address
         self._ipv6 = True
         return None

@@ -15,11 +15,11 @@ from ..cluster.state import (
     pod_netns,
 )
 from ..net import (
-    IPV4,
     Address,
     TransportProtocol,
 )
 from ..objects.config import ExternalClient, ExternalServer
+from ..objects.families import BUILT
 from ..objects.kinds import EndpointSlice, Node, Pod, Service
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code
@@ -177,7 +177,7 @@ def _health_checks(
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
         for endpoint in (
-            item.endpoints if key in checked and item.ports and item.addressType == IPV4.word else ()
+            item.endpoints if key in checked and item.ports and item.addressType == BUILT.word else ()
         ):
             if endpoint.ready and endpoint.addresses:
                 local.setdefault((key, endpoint.nodeName or ""), set()).add(endpoint.addresses[0])

@@ -18,7 +18,8 @@ from hashlib import sha256
 
 from ..cluster.state import Listener
 from ..load.faults import path_text
-from ..net import IPV4, IPV6, Address, Prefix, addresses_of, family_of
+from ..net import Address, Prefix, addresses_of
+from ..objects.families import BUILT, is_other
 from ..objects.kinds import (
     EndpointSlice,
     LoadBalancerIngress,
@@ -103,7 +104,7 @@ def _asked(service: Service) -> tuple[str, str]:
         ("spec.loadBalancerIP", service.spec.loadBalancerIP),
     )
     wishes = ((path, address.strip()) for path, text in places for address in text.split(","))
-    return next(((path, wish) for path, wish in wishes if wish and family_of(wish) is not IPV6), ("", ""))
+    return next(((path, wish) for path, wish in wishes if wish and not is_other(wish)), ("", ""))
 
 
 def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings: Findings) -> str:
@@ -195,7 +196,7 @@ def choose_speakers(
     speakers: dict[Address, str] = {}
     for service in services:
         ingress = service.status.loadBalancer.ingress
-        vips = addresses_of(IPV4, (i.ip for i in ingress if i.ipMode == "VIP"))
+        vips = addresses_of(BUILT, (i.ip for i in ingress if i.ipMode == "VIP"))
         holders = serving.get(service.key, set())
         local = service.spec.externalTrafficPolicy == "Local"
         eligible = [name for name in by_name if holders and (name in holders or not local)]
@@ -238,7 +239,7 @@ def address_balancer(
     if no Service needs a balancer.
     """
     services = list(services)
-    if not any(service.proxyIPs for service in services):
+    if not any(service.proxy_ips(BUILT) for service in services):
         return ""
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
     descending = (
@@ -270,7 +271,7 @@ def choose_targets(
     }
     targets: dict[str, tuple[str, ...]] = {}
     for service in services:
-        if not service.proxyIPs:
+        if not service.proxy_ips(BUILT):
             continue
         if any(not port.nodePort for port in service.spec.ports):
             findings.warn(Code.NO_NODE_PORTS, service_ref(service.key, "spec"))

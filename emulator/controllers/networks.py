@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 from ..net import (
-    IPV4,
     Address,
     Prefix,
     family_of,
     smallest_prefix,
 )
 from ..objects.config import Inventory, Networking
+from ..objects.families import BUILT
 from ..objects.kinds import Node, NodeAddress, Origin, Pod, Service
 from ..podnet import NETWORKS
 from ..podnet.kubenet import KUBENET
@@ -333,8 +333,8 @@ def _infer_services(known: _Known, services: Sequence[Service], hosts: Sequence[
 
 
 def _parse(text: str) -> Address | None:
-    """Returns an IPv4 address; None if it is missing or IPv6."""
-    return Address(text) if family_of(text) is IPV4 else None
+    """Returns an address of the cluster's family; None if it is missing, or of the other one."""
+    return Address(text) if family_of(text) is BUILT else None
 
 
 def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, Address]]:

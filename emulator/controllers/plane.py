@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..cluster.state import ClusterState, Listener, ProxySettings
 from ..errors import InputError
-from ..net import IPV4, Address, prefixes_of
+from ..net import Address, prefixes_of
 from ..objects.config import (
     BINDING_MODES,
     WITHOUT_HEALTH_CHECKS,
@@ -739,7 +739,7 @@ class ControlPlane:
         self, slices: Sequence[EndpointSlice], nodes: Sequence[Node], pods: Sequence[Pod], _: Findings
     ) -> Mapping[str, frozenset[str]]:
         networks = self._networks
-        cidrs = prefixes_of(IPV4, (cidr for node in nodes for cidr in node.spec.podCIDRs))
+        cidrs = prefixes_of(networks.pods.family, (cidr for node in nodes for cidr in node.spec.podCIDRs))
         inside = (networks.pods, networks.services, networks.hosts, *cidrs)
         return find_outside(slices, inside, self._had(pods))
 

@@ -14,11 +14,11 @@ from itertools import chain
 from typing import Literal
 
 from ..net import (
-    IPV4,
     Address,
     Prefix,
 )
 from ..objects.config import Inventory
+from ..objects.families import BUILT
 from ..objects.kinds import LabelSelector, Loaded, Node, Service
 from ..objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
 from ..objects.references import ObjectRef
@@ -227,7 +227,7 @@ def _free_ranges(
 ) -> Iterator[Range]:
     for index, text in enumerate(loaded.object.spec.addresses):
         first, last = _ends(text)
-        if first.family is not IPV4:
+        if first.family is not BUILT:
             findings.ipv6_left_out()
             continue
         other = next((name for (low, high), name in taken if first <= high and low <= last), None)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from ..net import IPV4, IPV6, Address, Prefix, family_of
+from ..net import Address, Prefix
+from ..objects.families import BUILT, is_other
 from ..objects.kinds import Service, ServicePort
 from ..objects.references import service_ref
 from ..objects.warnings import Code
@@ -27,13 +28,11 @@ KUBERNETES = "default/kubernetes"
 def complete_services(
     services: Sequence[Draft[Service]], networks: Networks, seed: int, findings: Findings
 ) -> list[Draft[Service]]:
-    """Returns every Service, completed, in the order given. Services with IPv6 only are left out."""
-    ipv4 = [draft for draft in services if not _ipv6_only(draft.object)]
-    if len(ipv4) < len(services) or any(
-        family_of(ip) is IPV6 for draft in ipv4 for ip in _addresses(draft.object)
-    ):
+    """Returns every Service, completed, in the order given. Those of the other family only are left out."""
+    ours = [draft for draft in services if not _of_other_family(draft.object)]
+    if len(ours) < len(services) or any(is_other(ip) for draft in ours for ip in _addresses(draft.object)):
         findings.ipv6_left_out()
-    addressed = _cluster_ips(ipv4, networks, findings)
+    addressed = _cluster_ips(ours, networks, findings)
     return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
 
 
@@ -44,11 +43,11 @@ def _addresses(service: Service) -> Iterator[str]:
     yield from (entry.ip for entry in service.status.loadBalancer.ingress)
 
 
-def _ipv6_only(service: Service) -> bool:
+def _of_other_family(service: Service) -> bool:
     families = service.spec.ipFamilies
     addresses = service.spec.clusterIPs or (service.spec.clusterIP,)
-    return (bool(families) and IPV4.word not in families) or (
-        not service.headless and all(family_of(a) is IPV6 for a in addresses)
+    return (bool(families) and BUILT.word not in families) or (
+        not service.headless and all(map(is_other, addresses))
     )
 
 
@@ -62,7 +61,7 @@ def _defaults(service: Service) -> Service:
                 port if port.targetPort is not None else replace(port, targetPort=port.port)
                 for port in spec.ports
             ),
-            ipFamilies=(IPV4.word,) if spec.type != "ExternalName" else spec.ipFamilies,
+            ipFamilies=(BUILT.word,) if spec.type != "ExternalName" else spec.ipFamilies,
         ),
     )
 
@@ -130,7 +129,7 @@ def _valid_ips(
     subnet = networks.services
     for index, text in enumerate(_given_ips(draft.object)):
         path = f"spec.clusterIPs[{index}]" if draft.object.spec.clusterIPs else "spec.clusterIP"
-        address = findings.ipv4(text, draft.origin, path)
+        address = findings.address(text, draft.origin, path)
         if address is None:
             continue
         ip = str(address)

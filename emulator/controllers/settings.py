@@ -15,7 +15,6 @@ from ..cluster.state import ProxySettings
 from ..errors import printable
 from ..load.faults import cut
 from ..net import (
-    IPV4,
     Prefix,
     prefixes_of,
 )
@@ -31,6 +30,7 @@ from ..objects.config import (
     ProxyMode,
 )
 from ..objects.durations import parse_duration
+from ..objects.families import BUILT
 from .clusterflags import ClusterFlags
 from .findings import Findings
 from .networks import Networks
@@ -169,8 +169,8 @@ class _Flags:
         return tuple(found)
 
     def prefix(self, name: str) -> str:
-        """Returns the IPv4 half ("" if there is none, which is what kube-proxy's IPv4 half then has)."""
-        return next(iter(prefixes_of(IPV4, self.prefixes(name))), "")
+        """Returns the part in the cluster's family ("" if there is none, as kube-proxy then has it)."""
+        return next(iter(prefixes_of(BUILT, self.prefixes(name))), "")
 
     def duration(self, name: str) -> str:
         text = self._flags.get(name, "")

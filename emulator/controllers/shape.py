@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..net import IPV4, Prefix
+from ..net import Prefix
 from ..objects.config import Inventory, NodeShape
+from ..objects.families import BUILT
 from ..objects.kinds import (
     Node,
     NodeAddress,
@@ -193,12 +194,12 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
     for index, entry in enumerate(node.status.addresses):
         if entry.type not in ("InternalIP", "ExternalIP"):
             addresses.append(entry)
-        elif ip := findings.ipv4(entry.address, draft.origin, address_path(draft, index)):
+        elif ip := findings.address(entry.address, draft.origin, address_path(draft, index)):
             addresses.append(NodeAddress(type=entry.type, address=str(ip)))
     addresses = [*dict.fromkeys(addresses)]
     if not any(a.type == "InternalIP" for a in addresses):
         external = next((a.address for a in addresses if a.type == "ExternalIP"), "")
-        if (text := host_ip or external) and (ip := findings.ipv4(text, draft.origin, "status.hostIP")):
+        if (text := host_ip or external) and (ip := findings.address(text, draft.origin, "status.hostIP")):
             addresses.insert(0, NodeAddress(type="InternalIP", address=str(ip)))
     cidrs = []
     for text in node.spec.podCIDRs or ((node.spec.podCIDR,) if node.spec.podCIDR else ()):
@@ -219,7 +220,7 @@ def _given(draft: Draft[Node], host_ip: str, findings: Findings) -> Draft[Node]:
 
 def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> Prefix | None:
     network = Prefix(text)
-    if network.family is not IPV4:
+    if network.family is not BUILT:
         findings.ipv6_left_out()
         return None
     if network.length > 30:

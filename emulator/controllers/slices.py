@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 
 from ..load.faults import near
-from ..net import IPV4, IPV6, family_of
+from ..objects.families import is_other, names_other
 from ..objects.kinds import (
     LEFT_TO_OTHERS,
     Endpoint,
@@ -171,7 +171,7 @@ def given_slices(
     Services with ClusterIPs.
     """
     for item in slices:
-        if item.addressType == IPV6.word:
+        if names_other(item.addressType):
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
             findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="FQDN", label="")
@@ -325,7 +325,7 @@ def _mirrored(service: Service, endpoints: Endpoints, seed: int, names: set[str]
         rows = [(address, True) for address in subset.addresses] + [
             (address, False) for address in subset.notReadyAddresses
         ]
-        mirrored = [_mirror(address, ready) for address, ready in rows if family_of(address.ip) is IPV4]
+        mirrored = [_mirror(address, ready) for address, ready in rows if not is_other(address.ip)]
         yield from _chunks(service, labels, mirrored, subset.ports, seed, names)
 
 

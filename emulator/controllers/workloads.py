@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..net import IPV6, family_of
+from ..objects.families import is_other
 from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 from ..objects.references import ObjectRef
 from ..objects.warnings import Code
@@ -113,7 +113,7 @@ def _without_network(pod: Pod) -> str:
         return "Scheduling is blocked due to non-empty scheduling gates"
     status = pod.status
     addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
-    if addresses and not pod.spec.hostNetwork and all(family_of(address) is IPV6 for address in addresses):
+    if addresses and not pod.spec.hostNetwork and all(map(is_other, addresses)):
         return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
     if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""

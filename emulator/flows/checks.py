@@ -187,10 +187,11 @@ class _Resolver:
 
     def _to_service(self, target: ToService) -> Destination:
         service, how, port = target.service, target.how, target.port
+        family = self.state.family
         addresses = (
-            cluster_ips(service)
+            cluster_ips(service, family)
             if how == "clusterIP"
-            else (*load_balancer_ips(service), *self.state.balancer_ips(service))
+            else (*load_balancer_ips(service, family), *self.state.balancer_ips(service))
         )
         if not addresses:
             path = "to.service" if how == "clusterIP" else "to.loadBalancer"
@@ -217,7 +218,7 @@ class _Resolver:
         if node and (checked := self.expectations.health_checks.at(node, *key)):
             return health_check_destination(checked, ip, node)
         return (
-            loopback_destination(number)
+            loopback_destination(number, ip.family)
             if loopback
             else address_destination(self.expectations.owners, ip, number)
         )

@@ -25,7 +25,7 @@ from ..model.flows import (
     FlowKind,
     ServiceAddress,
 )
-from ..net import Address
+from ..net import Address, localhost
 from ..objects.config import ExternalServer, FlowProtocol
 from ..objects.kinds import Node, Pod
 from ..oracle.endpoints import (
@@ -36,7 +36,6 @@ from ..oracle.endpoints import (
 )
 from ..oracle.expectations import Expectations
 from ..oracle.parties import (
-    LOCALHOST,
     address_destination,
     external_client,
     health_check_destination,
@@ -113,7 +112,7 @@ def all_pairs(state: ClusterState) -> tuple[Flow, ...]:
         service_destination(service, port, "clusterIP", ip)
         for service in state.services
         if service.proxied
-        for ip in cluster_ips(service)[:1]
+        for ip in cluster_ips(service, state.family)[:1]
         for port in service.spec.ports
         if port.protocol == "TCP"
     ]
@@ -165,7 +164,7 @@ class _Deriver:
         for pod in list(by_owner.values())[:_LOOPBACK_PODS]:
             listeners = [x for x in served[pod.key] if x.protocol != "SCTP"]
             for listener in listeners[:_LOOPBACK_PORTS]:
-                to = loopback_destination(listener.port)
+                to = loopback_destination(listener.port, self.state.family)
                 self.add(pod_client(pod), to, listener.protocol, f"container {listener.container}")
 
     def pods_to_pods(self) -> None:
@@ -315,7 +314,8 @@ class _Deriver:
         for node, note in ways:
             self.add(node_client(node), self._to_node_port(endpoints, node), protocol, f"{name}, {note}")
             if protocol != "SCTP":
-                to = service_destination(endpoints.service, endpoints.port, "nodePort", LOCALHOST, node.name)
+                own = localhost(self.state.family)
+                to = service_destination(endpoints.service, endpoints.port, "nodePort", own, node.name)
                 self.add(node_client(node), to, protocol, name)
         self._from_outside(
             endpoints, [(self._to_node_port(endpoints, node), "", f"{name}, {note}") for node, note in ways]
@@ -326,12 +326,12 @@ class _Deriver:
         with the entries from outside: their names, and the node through which the router has a route (""
         where none is needed).
         """
-        service, port = endpoints.service, endpoints.port
+        service, port, family = endpoints.service, endpoints.port, endpoints.family
         through = [(f"via {node.name}, {note}", node.name) for node, note in self.choice.nodes_for(endpoints)]
         candidates: list[tuple[ServiceAddress, Address]] = [
-            *(("clusterIP", ip) for ip in cluster_ips(service)),
-            *(("externalIP", ip) for ip in external_ips(service)),
-            *(("loadBalancer", ip) for ip in load_balancer_ips(service)),
+            *(("clusterIP", ip) for ip in cluster_ips(service, family)),
+            *(("externalIP", ip) for ip in external_ips(service, family)),
+            *(("loadBalancer", ip) for ip in load_balancer_ips(service, family)),
         ]
         for how, ip in candidates:
             owner = self.expectations.owners.get(ip)

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from ..cluster.state import ClusterState
 from ..model.flows import Client, Destination, Flow
-from ..net import IPV4, Address, addresses_of
+from ..net import Address, addresses_of, is_loopback, localhost
 from ..objects.config import FlowProtocol
 from ..objects.kinds import Node, Pod
 from ..oracle.endpoints import PortEndpoints, cluster_ips
 from ..oracle.expectations import Expectations
 from ..oracle.parties import (
-    LOCALHOST,
     address_destination,
     external_client,
     node_client,
@@ -57,7 +56,7 @@ def derive_mode_differences(expectations: Expectations, flows: Sequence[Flow] = 
 
 def _key(client: Client, to: Destination, protocol: str) -> tuple[str, str, int, str]:
     """Returns what makes two flows the same; one node's localhost is as good as another's."""
-    return "" if to.how == "nodePort" and to.ip == LOCALHOST else client.netns, to.ip, to.port, protocol
+    return "" if to.how == "nodePort" and is_loopback(to.ip) else client.netns, to.ip, to.port, protocol
 
 
 def _asker(state: ClusterState) -> Pod | None:
@@ -89,7 +88,12 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
         node = next((state.node[name] for name in endpoints.nodes if name in state.node), state.nodes[0])
         protocol = endpoints.port.protocol
         if protocol == "TCP":
-            yield _Edge(node_client(node), _at(endpoints, node, LOCALHOST), protocol, f"svc {service.key}")
+            yield _Edge(
+                node_client(node),
+                _at(endpoints, node, localhost(state.family)),
+                protocol,
+                f"svc {service.key}",
+            )
         if not state.madeUpBridges:
             bridge = _at(endpoints, node, state.gateway(node.name))
             yield _Edge(node_client(node), bridge, protocol, f"svc {service.key}, at its bridge's address")
@@ -97,7 +101,7 @@ def _node_ports(expectations: Expectations) -> Iterator[_Edge]:
             for pod in sorted(pods, key=lambda pod: pod.ip in endpoints.ips)[:1]:
                 yield _Edge(pod_client(pod), bridge, protocol, f"svc {service.key}, at its bridge's address")
         for outside in state.clients[:1]:
-            for ip in addresses_of(IPV4, node.internalIPs[1:])[:1]:
+            for ip in addresses_of(state.family, node.internalIPs[1:])[:1]:
                 yield _Edge(
                     external_client(outside),
                     _at(endpoints, node, ip),
@@ -117,9 +121,11 @@ def _service_cidr(expectations: Expectations, pod: Pod | None) -> Iterator[_Edge
     if pod is None:
         return
     table = expectations.table
-    live = [e for e in table.ports if e.usable and cluster_ips(e.service) and e.port.protocol == "TCP"]
+    live = [
+        e for e in table.ports if e.usable and cluster_ips(e.service, e.family) and e.port.protocol == "TCP"
+    ]
     for endpoints in sorted(live, key=lambda e: e.service.key == "default/kubernetes")[:1]:
-        service, ip = endpoints.service, cluster_ips(endpoints.service)[0]
+        service, ip = endpoints.service, cluster_ips(endpoints.service, endpoints.family)[0]
         port = next(
             p for p in range(endpoints.port.port, _MOST_PORTS) if (ip, p, "TCP") not in table.addresses
         )

@@ -67,7 +67,7 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
         why = "replies must come back through the balancer: no redirect to the node's shorter path"
         yield SetSysctl(netns=BALANCER, key=f"net.ipv4.conf.{scope}.send_redirects", value="0", why=why)
     yield uplink(BALANCER, own, "the balancer's port on the switch")
-    yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", why=OWN_WAY_TO_ASK)
+    yield SetNeighbourDefaults(netns=BALANCER, dev="eth0", family=state.hostSubnet.family, why=OWN_WAY_TO_ASK)
     why = "the balancer's own address, which nodes see"
     yield AddAddress(
         netns=BALANCER, dev="eth0", address=InterfaceAddress.of(own, state.hostSubnet.length), why=why
@@ -101,7 +101,9 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
                 yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=Address(own), why=why)
     rules = balancer_rules(state)
     why = "the balancer: source ranges, the next node, and replies back through it"
-    yield LoadRules(netns=BALANCER, tool="iptables-restore", rules=rules, why=why)
+    yield LoadRules(
+        netns=BALANCER, tool="iptables-restore", family=state.hostSubnet.family, rules=rules, why=why
+    )
 
 
 _CHAINS = {"mangle": ("PREROUTING",), "nat": ("PREROUTING", "POSTROUTING")}

@@ -91,10 +91,13 @@ def _refusing_the_rest(state: ClusterState) -> Iterator[Operation]:
     """
     why = "no route: a rule refuses every packet, without the kernel's rate limit"
     yield AddRoute(netns=ROUTER, dst=everything(state.routerIP.family), dev="lo", why=why)
-    rules = RuleSet({"filter": {"FORWARD": ("-o lo -j REJECT --reject-with icmp-net-unreachable",)}})
+    rules = RuleSet(
+        {"filter": {"FORWARD": (f"-o lo -j REJECT --reject-with {state.routerIP.family.reject_net}",)}}
+    )
     yield LoadRules(
         netns=ROUTER,
         tool="iptables-restore",
+        family=state.routerIP.family,
         rules=rules,
         why="a router without a route answers network unreachable",
     )
@@ -129,7 +132,9 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
         why="the router's address on the host network",
     )
     why = "routers keep ARP entries for hours: a stale entry must not depend on the time of a flow"
-    yield SetNeighbourDefaults(netns=ROUTER, dev="eth0", reachable=ROUTER_BELIEVES, why=why)
+    yield SetNeighbourDefaults(
+        netns=ROUTER, dev="eth0", family=state.hostSubnet.family, reachable=ROUTER_BELIEVES, why=why
+    )
     yield from _refusing_the_rest(state)
 
     for node in state.nodes:
@@ -144,7 +149,9 @@ def plan_hostnet(state: ClusterState) -> Iterator[Operation]:
             "un-NATed (kubelet and kube-proxy require it)",
         )
         yield uplink(node.name, node.internalIPs[0], f"{node.name}'s eth0 on the switch")
-        yield SetNeighbourDefaults(netns=node.name, dev="eth0", why=OWN_WAY_TO_ASK)
+        yield SetNeighbourDefaults(
+            netns=node.name, dev="eth0", family=state.hostSubnet.family, why=OWN_WAY_TO_ASK
+        )
         for ip in node.internalIPs:
             inside = ip in state.hostSubnet
             yield AddAddress(

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-from ..net import IPV4, Address, Family
+from ..net import Address, Family
 from ..plan.rulechange import TableChange
 from ..plan.rules import Marks
 from .netlink import (
@@ -44,7 +44,7 @@ class NfTables:
     kernel has freed the deleted objects.
     """
 
-    def __init__(self, family: Family = IPV4) -> None:
+    def __init__(self, family: Family) -> None:
         """Opens the socket for tables of ``family``."""
         self._family = family.number
         self._socket = socket.socket(

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from subprocess import Popen
 from typing import TypeAlias
 
 from ..errors import KernelError, ToolKilledError
-from ..plan.operations.rules import LOADERS, ChangeRules, LoadRules
+from ..net import FAMILIES, Family
+from ..plan.operations.rules import ChangeRules, LoadRules, loader
 from ..plan.rulechange import RuleChange
 from .limits import TOO_LONG, too_long
 from .netns import Namespaces, finish, start
@@ -39,9 +41,9 @@ class RuleLoader:
         self._namespaces = namespaces
         self.iptables = iptables
         self._nft: dict[str, Nft | None] = {}
-        self._nf_tables: dict[str, NfTables] = {}
+        self._nf_tables: dict[tuple[str, Family], NfTables] = {}
         self._with_nft: set[str] = set()  # namespaces whose table has been loaded
-        self._restores: dict[str, Restore] = {}
+        self._restores: dict[tuple[str, Family], Restore] = {}
         self._goes_on: bool | None = None  # the restore command can be kept running (None: that is not known)
 
     def load(self, ops: Sequence[Load]) -> None:
@@ -89,15 +91,16 @@ class RuleLoader:
         """
         if op.tool != "iptables-restore" or self._goes_on is False:
             return None
+        key = op.netns, op.family
         if self._goes_on is None:
             opened = open_restore(self._namespaces, op.netns, self._command(op))
             self._goes_on = opened is not None
             if opened:
-                self._restores[op.netns] = opened
+                self._restores[key] = opened
             return opened
-        if op.netns not in self._restores:
-            self._restores[op.netns] = Restore(self._namespaces, op.netns, self._command(op))
-        return self._restores[op.netns]
+        if key not in self._restores:
+            self._restores[key] = Restore(self._namespaces, op.netns, self._command(op))
+        return self._restores[key]
 
     @contextmanager
     def _piecewise(self, op: Load) -> Iterator[None]:
@@ -118,8 +121,12 @@ class RuleLoader:
                 self._load_here(op, text)
 
     def _command(self, op: Load) -> list[str]:
-        command = LOADERS[op.tool]
-        return [self.iptables, *command[1:]] if op.tool == "iptables-restore" else [*command]
+        command = loader(op.tool, op.family)
+        return [self._restore(op.family), *command[1:]] if op.tool == "iptables-restore" else [*command]
+
+    def _restore(self, family: Family) -> str:
+        """Returns the restore command in use, of the same flavour for each family."""
+        return family.iptables + "".join(self.iptables.partition("-")[1:])
 
     def _taken_away(self, op: Load) -> bool:
         """Returns whether ``op`` only deletes rules of iptables-nft, and that is done."""
@@ -130,9 +137,10 @@ class RuleLoader:
             or self.iptables != "iptables-nft-restore"
         ):
             return False
-        if op.netns not in self._nf_tables:
-            self._nf_tables[op.netns] = self._namespaces.call_in(op.netns, NfTables)
-        return self._nf_tables[op.netns].take_away(change.tables)
+        key = op.netns, op.family
+        if key not in self._nf_tables:
+            self._nf_tables[key] = self._namespaces.call_in(op.netns, partial(NfTables, op.family))
+        return self._nf_tables[key].take_away(change.tables)
 
     def _nft_in(self, netns: str) -> Nft | None:
         if netns not in self._nft:
@@ -162,8 +170,8 @@ class RuleLoader:
         self._with_nft.discard(netns)
         held_here = (
             self._nft.pop(netns, None),
-            self._nf_tables.pop(netns, None),
-            self._restores.pop(netns, None),
+            *(self._nf_tables.pop((netns, family), None) for family in FAMILIES.values()),
+            *(self._restores.pop((netns, family), None) for family in FAMILIES.values()),
         )
         for held in held_here:
             if held:
@@ -171,5 +179,5 @@ class RuleLoader:
 
     def close(self) -> None:
         """Closes sockets and libraries."""
-        for netns in {*self._nft, *self._nf_tables, *self._restores}:
+        for netns in {*self._nft, *(netns for netns, _ in (*self._nf_tables, *self._restores))}:
             self.forget_namespace(netns)

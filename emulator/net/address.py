@@ -321,6 +321,16 @@ def everything(family: Family) -> Prefix:
     return Prefix(family.everything)
 
 
+def loopback(family: Family) -> Prefix:
+    """Returns the loopback prefix of ``family``."""
+    return Prefix(family.loopback)
+
+
+def localhost(family: Family) -> Address:
+    """Returns the address of ``family`` by which a machine reaches itself."""
+    return Address(family.localhost)
+
+
 @lru_cache(maxsize=1 << 16)
 def host_prefix(address: str) -> Prefix:
     """Returns the prefix of ``address`` alone. Raises :class:`AddressError`."""

@@ -36,6 +36,8 @@ class Family:
     everything: str
     unspecified: str
     localhost: str
+    reject_net: str  # ``--reject-with`` of a router without a route
+    route_localnet: str  # the sysctl that lets node ports answer at ``localhost``; "": they cannot
 
     @property
     def octets(self) -> int:
@@ -83,6 +85,8 @@ IPV4 = Family(
     everything="0.0.0.0/0",
     unspecified="0.0.0.0",  # noqa: S104
     localhost="127.0.0.1",
+    reject_net="icmp-net-unreachable",
+    route_localnet="net.ipv4.conf.all.route_localnet",
 )
 IPV6 = Family(
     word="IPv6",
@@ -106,5 +110,7 @@ IPV6 = Family(
     everything="::/0",
     unspecified="::",
     localhost="::1",
+    reject_net="icmp6-no-route",
+    route_localnet="",
 )
 FAMILIES: Mapping[str, Family] = {family.word: family for family in (IPV4, IPV6)}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from ..net import IPV4, Address, TransportProtocol, addresses_of
+from ..net import Address, Family, TransportProtocol, addresses_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,14 +496,13 @@ class Service(_Namespaced):
         """
         return self.addressed and not LEFT_TO_OTHERS & self.metadata.labels.keys()
 
-    @property
-    def proxyIPs(self) -> tuple[Address, ...]:
-        """Returns the IPv4 load-balancer addresses that kube-proxy leaves to a balancer in the path
+    def proxy_ips(self, family: Family) -> tuple[Address, ...]:
+        """Returns the load-balancer addresses of ``family`` that kube-proxy leaves to a balancer in the path
         (``ipMode: Proxy``).
         """
         balanced = self.proxied and self.spec.type == "LoadBalancer"
         return (
-            addresses_of(IPV4, (i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy"))
+            addresses_of(family, (i.ip for i in self.status.loadBalancer.ingress if i.ipMode == "Proxy"))
             if balanced
             else ()
         )

@@ -44,5 +44,7 @@ def is_local_for_everyone(facts: Facts, met: Translation) -> bool:
 
 def _has_external(endpoints: PortEndpoints) -> bool:
     return bool(
-        endpoints.port.nodePort or external_ips(endpoints.service) or load_balancer_ips(endpoints.service)
+        endpoints.port.nodePort
+        or external_ips(endpoints.service, endpoints.family)
+        or load_balancer_ips(endpoints.service, endpoints.family)
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..model.flows import Client, Flow, ServiceAddress
-from ..net import IPV4, Address, is_loopback, prefixes_of
+from ..net import Address, is_loopback, prefixes_of
 from .endpoints import PortEndpoints, load_balancer_ips
 from .facts import Facts
 from .parties import balancer_client, service_destination
@@ -87,7 +87,7 @@ def _at_service_address(facts: Facts, flow: Flow) -> Translation | None:
         return None
     endpoints, how = entry
     if not facts.deviates("externalIP first") and flow.to.ip in load_balancer_ips(
-        endpoints.service, ip_mode=facts.semantics.ip_mode
+        endpoints.service, endpoints.family, ip_mode=facts.semantics.ip_mode
     ):
         how = "loadBalancer"
     node = facts.first_node(flow)
@@ -124,5 +124,7 @@ def _is_node_port_address(facts: Facts, node: str, ip: str) -> bool:
     if is_loopback(ip) and (facts.semantics.localhost == "never" or not settings.localhostNodePorts):
         return False
     words = settings.nodePortAddresses or default
-    prefixes = prefixes_of(IPV4, (Address(primary).host if word == "primary" else word for word in words))
+    prefixes = prefixes_of(
+        Address(ip).family, (Address(primary).host if word == "primary" else word for word in words)
+    )
     return not prefixes or any(ip in prefix for prefix in prefixes)

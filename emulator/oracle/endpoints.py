@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ..cluster.state import ClusterState
 from ..model.flows import ServiceAddress
-from ..net import IPV4, Address, Endpoint, addresses_of, prefixes_of
+from ..net import Address, Endpoint, Family, addresses_of, prefixes_of
 from ..objects import kinds
 from ..objects.kinds import EndpointSlice, Service, ServicePort
 from .modes import SEMANTICS
@@ -40,8 +40,11 @@ class PortEndpoints:
     :class:`ServiceTable`.
     """
 
-    def __init__(self, service: Service, port: ServicePort, slices: tuple[EndpointSlice, ...]) -> None:
+    def __init__(
+        self, service: Service, port: ServicePort, slices: tuple[EndpointSlice, ...], family: Family
+    ) -> None:
         self.service = service
+        self.family = family
         self.port = port
         self._slices = slices
 
@@ -50,7 +53,7 @@ class PortEndpoints:
         """Returns every endpoint, usable or not, as often as the slices have it, in their order."""
         found: list[Candidate] = []
         for item in self._slices:
-            if item.addressType != IPV4.word:
+            if item.addressType != self.family.word:
                 continue
             for port in item.ports:
                 if (
@@ -156,7 +159,7 @@ class ServiceTable:
 
     def __init__(self, state: ClusterState) -> None:
         self.ports: tuple[PortEndpoints, ...] = tuple(
-            PortEndpoints(service, port, state.slices_of.get(service.key, ()))
+            PortEndpoints(service, port, state.slices_of.get(service.key, ()), state.family)
             for service in state.services
             if service.proxied
             for port in service.spec.ports
@@ -167,11 +170,13 @@ class ServiceTable:
         self.contested: set[tuple[str, int, str]] = set()
         self.mixed: set[tuple[str, int, str]] = set()
         self.cluster_ips = frozenset(
-            ip for service in state.services if service.proxied for ip in cluster_ips(service)
+            ip for service in state.services if service.proxied for ip in cluster_ips(service, state.family)
         )
         for endpoints in self.ports:
             port = endpoints.port
-            for how, ip in _captured(endpoints.service, ip_mode=SEMANTICS[state.proxy.mode].ip_mode):
+            for how, ip in _captured(
+                endpoints.service, state.family, ip_mode=SEMANTICS[state.proxy.mode].ip_mode
+            ):
                 key = (ip, port.port, port.protocol)
                 first, first_how = self.addresses.setdefault(key, (endpoints, how))
                 if first.service is not endpoints.service:
@@ -200,39 +205,39 @@ def _treatment(service: Service) -> tuple[object, ...]:
     )
 
 
-def cluster_ips(service: Service) -> tuple[Address, ...]:
-    """Returns the IPv4 ClusterIPs of a proxied Service, the primary one first."""
+def cluster_ips(service: Service, family: Family) -> tuple[Address, ...]:
+    """Returns the ClusterIPs in ``family`` of a proxied Service, the primary one first."""
     given = service.spec.clusterIPs or (service.spec.clusterIP,)
-    return addresses_of(IPV4, given)
+    return addresses_of(family, given)
 
 
-def external_ips(service: Service) -> tuple[Address, ...]:
-    """Returns the IPv4 externalIPs: kube-proxy's proxier of one family leaves the other family's out
+def external_ips(service: Service, family: Family) -> tuple[Address, ...]:
+    """Returns the externalIPs of ``family``: kube-proxy's proxier of one family leaves the other family's out
     (MapIPsByIPFamily).
     """
-    return addresses_of(IPV4, service.spec.externalIPs)
+    return addresses_of(family, service.spec.externalIPs)
 
 
-def load_balancer_ips(service: Service, *, ip_mode: bool = True) -> tuple[Address, ...]:
-    """Returns the load-balancer ingress addresses that kube-proxy captures: not those whose ``ipMode`` is
-    ``Proxy``, if it knows that field.
+def load_balancer_ips(service: Service, family: Family, *, ip_mode: bool = True) -> tuple[Address, ...]:
+    """Returns the load-balancer ingress addresses of ``family`` that kube-proxy captures: not those whose
+    ``ipMode`` is ``Proxy``, if it knows that field.
     """
     ingress = service.status.loadBalancer.ingress
-    return addresses_of(IPV4, (i.ip for i in ingress if not (ip_mode and i.ipMode == "Proxy")))
+    return addresses_of(family, (i.ip for i in ingress if not (ip_mode and i.ipMode == "Proxy")))
 
 
 def in_source_ranges(service: Service, ip: str) -> bool:
     """Returns whether ``ip`` may come to the load-balancer addresses of ``service`` by its
     loadBalancerSourceRanges. Without ranges every address may.
     """
-    ranges = prefixes_of(IPV4, service.spec.loadBalancerSourceRanges)
+    ranges = prefixes_of(Address(ip).family, service.spec.loadBalancerSourceRanges)
     return not ranges or any(ip in prefix for prefix in ranges)
 
 
-def _captured(service: Service, ip_mode: bool) -> Iterator[tuple[ServiceAddress, str]]:
-    yield from (("clusterIP", ip) for ip in cluster_ips(service))
-    yield from (("externalIP", ip) for ip in external_ips(service))
-    yield from (("loadBalancer", ip) for ip in load_balancer_ips(service, ip_mode=ip_mode))
+def _captured(service: Service, family: Family, *, ip_mode: bool) -> Iterator[tuple[ServiceAddress, str]]:
+    yield from (("clusterIP", ip) for ip in cluster_ips(service, family))
+    yield from (("externalIP", ip) for ip in external_ips(service, family))
+    yield from (("loadBalancer", ip) for ip in load_balancer_ips(service, family, ip_mode=ip_mode))
 
 
 def _candidate(endpoint: kinds.Endpoint, port: int) -> Candidate:

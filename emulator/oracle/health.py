@@ -11,7 +11,6 @@ from ..cluster.state import ClusterState
 from ..model.flows import Client, Destination
 from ..model.frames import Health
 from ..model.reasons import Reason, Why
-from ..net import IPV4
 from ..objects.kinds import Service
 from ..objects.references import node_ref, service_ref
 from .parties import Owner
@@ -55,7 +54,7 @@ class HealthChecks:
             {
                 endpoint.addresses[0]
                 for item in self._state.slices_of.get(service.key, ())
-                if item.addressType == IPV4.word and any(port.port for port in item.ports)
+                if item.addressType == self._state.family.word and any(port.port for port in item.ports)
                 for endpoint in item.endpoints
                 if endpoint.ready and endpoint.nodeName == node
             }

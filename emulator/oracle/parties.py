@@ -16,12 +16,10 @@ from ..cluster.state import (
     pod_netns,
 )
 from ..model.flows import Client, Destination, FlowKind, ServiceAddress
-from ..net import IPV4, Address, Endpoint, is_loopback
+from ..net import Address, Endpoint, Family, is_loopback, localhost
 from ..objects.config import ExternalClient
 from ..objects.kinds import Node, Pod, Service, ServicePort
 from ..objects.references import ObjectRef, node_ref
-
-LOCALHOST = Address(IPV4.localhost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +110,9 @@ def pod_destination(pod: Pod, port: int) -> Destination:
     )
 
 
-def loopback_destination(port: int) -> Destination:
+def loopback_destination(port: int, family: Family) -> Destination:
     return Destination(
-        label=f"localhost:{port}" if port else "localhost", ip=LOCALHOST, port=port, how="loopback"
+        label=f"localhost:{port}" if port else "localhost", ip=localhost(family), port=port, how="loopback"
     )
 
 

@@ -203,6 +203,6 @@ def _in_source_ranges(facts: Facts, client: Client, met: Translation) -> bool:
     """Returns whether the client is inside loadBalancerSourceRanges (docs/semantics 6)."""
     service = met.endpoints.service
     sources = [client.ip]
-    if client.ip in load_balancer_ips(service):
+    if client.ip in load_balancer_ips(service, client.ip.family):
         sources.append(Address(facts.state.node[met.node].internalIPs[0]))
     return any(in_source_ranges(service, source) for source in sources)

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 from ..errors import PodwireError
-from ..net import IPV4, Address, AddressError, Family, Prefix
+from ..net import Address, AddressError, Family, Prefix
 
 _COMMENT = re.compile(r"[A-Za-z0-9 ;:./>_-]{1,255}")  # XT_MAX_COMMENT_LEN is 256 with the closing NUL
 # NFT_NAME_MAXLEN is 256: this leaves room for a kind's name before it
@@ -51,28 +51,32 @@ def identifier(text: str) -> str:
     return text
 
 
-def address(text: str, family: Family = IPV4) -> Address:
-    """Returns ``text`` as an address of ``family``. Raises :class:`UnsafeTextError`."""
+def address(text: str, family: Family | None = None) -> Address:
+    """Returns ``text`` as an address, of ``family`` if one is named. Raises :class:`UnsafeTextError`."""
     try:
         found = Address(text)
     except AddressError:
-        raise UnsafeTextError(f"{family} address", text) from None
-    if found.family is not family:
-        raise UnsafeTextError(f"{family} address", text)
+        raise UnsafeTextError(_named("address", family), text) from None
+    if family and found.family is not family:
+        raise UnsafeTextError(_named("address", family), text)
     return found
 
 
-def network(text: str, family: Family = IPV4) -> Prefix:
-    """Returns ``text`` as a prefix of ``family``: blanks around it and host bits are dropped. Raises
-    :class:`UnsafeTextError`.
+def network(text: str, family: Family | None = None) -> Prefix:
+    """Returns ``text`` as a prefix, of ``family`` if one is named, without blanks around it and host bits.
+    Raises :class:`UnsafeTextError`.
     """
     try:
         prefix = Prefix(text.strip())
     except AddressError:
-        raise UnsafeTextError(f"{family} prefix", text) from None
-    if prefix.family is not family:
-        raise UnsafeTextError(f"{family} prefix", text)
+        raise UnsafeTextError(_named("prefix", family), text) from None
+    if family and prefix.family is not family:
+        raise UnsafeTextError(_named("prefix", family), text)
     return prefix
+
+
+def _named(what: str, family: Family | None) -> str:
+    return f"{family} {what}" if family else what
 
 
 def number(value: int) -> int:

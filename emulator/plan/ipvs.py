@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ..net import IPV4, Address, Endpoint, Family, TransportProtocol, family_of
+from ..net import Address, Endpoint, Family, TransportProtocol
 from ..objects.config import IPVSTimeouts
 from .checked import address, number
 
@@ -68,7 +68,7 @@ class AddressSet:
     name: str
     kind: SetKind
     entries: tuple[str, ...] = ()
-    family: Family = IPV4
+    family: Family
 
 
 def edits(was: Iterable[VirtualServer], servers: Iterable[VirtualServer]) -> Iterator[Edit]:
@@ -133,7 +133,7 @@ def ipvsadm_words(edit: Edit) -> str:
 
 def _at(server: VirtualServer | RealServer) -> Endpoint:
     """Returns where ``server`` is. Raises ``UnsafeTextError`` for what is no address or port."""
-    return Endpoint(address(server.ip, family_of(server.ip) or IPV4), number(server.port))
+    return Endpoint(address(server.ip), number(server.port))
 
 
 def timeout_words(timeouts: IPVSTimeouts) -> str:

@@ -45,7 +45,9 @@ def plan_node(state: ClusterState, node: Node) -> Iterator[Operation]:
     gateway = state.gateway(node.name)
     why = f"{node.name}'s Pod bridge"
     yield AddBridge(netns=node.name, name=BRIDGE, mac=mac_of_ip(gateway), why=why)
-    yield SetNeighbourDefaults(netns=node.name, dev=BRIDGE, why=OWN_WAY_TO_ASK)
+    yield SetNeighbourDefaults(
+        netns=node.name, dev=BRIDGE, family=state.gateway(node.name).family, why=OWN_WAY_TO_ASK
+    )
     yield AddAddress(
         netns=node.name,
         dev=BRIDGE,

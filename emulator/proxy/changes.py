@@ -13,6 +13,7 @@ from operator import is_not
 from typing import NamedTuple, TypeVar
 
 from ..cluster.state import ClusterState
+from ..net import Family
 from ..objects.kinds import EndpointSlice, Service
 from .endpoints import ServicePortFacts, ports_of
 
@@ -30,16 +31,21 @@ class ServiceChange(NamedTuple):
 class Index(NamedTuple):
     """Holds the Services of a state and the EndpointSlices of each, by namespace/name."""
 
+    family: Family
     services: Mapping[str, Service]
     slices: Mapping[str, tuple[EndpointSlice, ...]]
 
     def ports(self, key: str) -> Sequence[ServicePortFacts]:
-        return ports_of(self.services[key], self.slices.get(key, ())) if key in self.services else ()
+        return (
+            ports_of(self.services[key], self.slices.get(key, ()), self.family)
+            if key in self.services
+            else ()
+        )
 
     @classmethod
     def of(cls, state: ClusterState) -> Index:
         """Returns the index of ``state``, built from the whole state."""
-        return cls(state.service, state.slices_of)
+        return cls(state.family, state.service, state.slices_of)
 
     def changes(self, old: ClusterState, new: ClusterState) -> tuple[Index, tuple[ServiceChange, ...]]:
         """Returns the index of ``new``, and the Services that change for kube-proxy, sorted by name. This is
@@ -47,7 +53,9 @@ class Index(NamedTuple):
         """
         services = _differing(old.services, new.services)
         slices = _differing(old.endpointSlices, new.endpointSlices)
-        now = Index(_with_services(self.services, *services), _with_slices(self.slices, *slices, new))
+        now = Index(
+            new.family, _with_services(self.services, *services), _with_slices(self.slices, *slices, new)
+        )
         keys = {service.key for side in services for service in side} | {
             _service_of(item) for side in slices for item in side
         }

@@ -7,7 +7,7 @@ documents on Service traffic policies, EndpointSlice conditions and topology-awa
 v1.30 to v1.34 implements them. Invariant: the same facts and node give the same lists in the same order (by
 ``ip:port``, as kube-proxy sorts them).
 
-One address family at a time: everything but IPv4 is left to a later pass with facts of its own.
+One address family at a time: addresses of the other one are left to a pass of their own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import NamedTuple
 
 from ..cluster.state import ClusterState
 from ..net import (
-    IPV4,
-    IPV6,
     Address,
+    Family,
     Prefix,
     TransportProtocol,
     endpoint_text,
@@ -127,8 +126,9 @@ def _by_address(endpoint: EndpointFacts) -> str:
     return endpoint.address
 
 
-def _ipv4(addresses: Sequence[str]) -> tuple[Address, ...]:
-    return tuple([address(a) for a in addresses if a and family_of(a) is not IPV6]) if addresses else ()
+def _addresses(texts: Sequence[str], family: Family) -> tuple[Address, ...]:
+    """Returns those of ``texts`` that are no addresses of the other family."""
+    return tuple([address(a, family) for a in texts if a and family_of(a) in (family, None)]) if texts else ()
 
 
 def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
@@ -136,7 +136,7 @@ def _hints(hints: EndpointHints) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _endpoints(
-    slices: Iterable[EndpointSlice], port: ServicePort
+    slices: Iterable[EndpointSlice], port: ServicePort, family: Family
 ) -> tuple[tuple[EndpointFacts, ...], tuple[EndpointFacts, ...]]:
     """Returns the endpoints behind ``port``, each address once, and the further entries for those addresses.
     Slice ports are matched by name and protocol.
@@ -145,7 +145,7 @@ def _endpoints(
     doubles: list[EndpointFacts] = []
     name, protocol = port.name, port.protocol
     for item in slices:
-        if item.addressType != IPV4.word:
+        if item.addressType != family.word:
             continue
         for slice_port in item.ports:
             port_number = slice_port.port
@@ -156,7 +156,7 @@ def _endpoints(
                 if not endpoint.addresses:
                     continue
                 # further addresses of an endpoint are equivalent by definition; kube-proxy takes the first
-                ip = address(endpoint.addresses[0])
+                ip = address(endpoint.addresses[0], family)
                 key = endpoint_text(ip, port_number)
                 ready, hints = endpoint.ready, endpoint.hints
                 draining = not ready and endpoint.serving and endpoint.terminating
@@ -175,20 +175,24 @@ def protocol_of(value: TransportProtocol) -> TransportProtocol:
     return value
 
 
-def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[ServicePortFacts]:
-    """Returns the ports of ``service`` that kube-proxy serves, sorted by name and protocol; ``slices`` are
-    those of this Service.
+def ports_of(service: Service, slices: Iterable[EndpointSlice], family: Family) -> Sequence[ServicePortFacts]:
+    """Returns the ports of ``service`` that kube-proxy serves in ``family``, sorted by name and protocol;
+    ``slices`` are those of this Service.
 
     Raises ``UnsafeTextError`` for an invalid address, prefix, number or protocol.
     """
     spec, metadata = service.spec, service.metadata
-    cluster_ips = _ipv4(spec.clusterIPs or (spec.clusterIP,)) if service.proxied else ()
+    cluster_ips = _addresses(spec.clusterIPs or (spec.clusterIP,), family) if service.proxied else ()
     if not cluster_ips:
         return ()
-    external_ips = _ipv4(spec.externalIPs)
+    external_ips = _addresses(spec.externalIPs, family)
     ingress, ranges = service.status.loadBalancer.ingress, spec.loadBalancerSourceRanges
-    vips = _ipv4([i.ip for i in ingress if i.ipMode == "VIP"]) if ingress else ()
-    source_ranges = tuple([network(r) for r in ranges if family_of(r.strip()) is not IPV6]) if ranges else ()
+    vips = _addresses([i.ip for i in ingress if i.ipMode == "VIP"], family) if ingress else ()
+    source_ranges = (
+        tuple([network(r, family) for r in ranges if family_of(r.strip()) in (family, None)])
+        if ranges
+        else ()
+    )
     affinity = (
         number(spec.sessionAffinityConfig.clientIP.timeoutSeconds)
         if spec.sessionAffinity == "ClientIP"
@@ -221,7 +225,7 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice]) -> Sequence[Serv
             doubles=doubles,
         )
         for port in spec.ports
-        for endpoints, doubles in (_endpoints(slices, port),)
+        for endpoints, doubles in (_endpoints(slices, port, family),)
     ]
     return ports if len(ports) == 1 else sorted(ports, key=attrgetter("portName", "protocol"))
 
@@ -243,7 +247,11 @@ def service_ports(state: ClusterState) -> tuple[ServicePortFacts, ...]:
     Raises ``UnsafeTextError`` for an invalid address, prefix, number or protocol.
     """
     return tuple(
-        [port for service, slices in services_with_slices(state) for port in ports_of(service, slices)]
+        [
+            port
+            for service, slices in services_with_slices(state)
+            for port in ports_of(service, slices, state.family)
+        ]
     )
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..cluster.state import ClusterState, ProxySettings
 from ..errors import UsageError
-from ..net import IPV4, host_prefix
+from ..net import Family, Prefix, host_prefix, localhost, loopback
 from ..objects.kinds import Node
 from ..objects.references import ObjectRef
 from ..plan.operations import Operation, SetSysctl
@@ -47,9 +47,6 @@ from .endpoints import (
     services_with_slices,
 )
 from .local import (
-    EVERYTHING,
-    LOCALHOST,
-    LOOPBACK,
     Detector,
     detector_of,
     local_addresses,
@@ -64,7 +61,7 @@ _NEW = Match("-m conntrack --ctstate NEW")
 _ANY = Match()
 
 
-def frame(settings: ProxySettings) -> Iterator[Rule]:
+def frame(settings: ProxySettings, family: Family) -> Iterator[Rule]:
     """Yields the rules that every node has, whatever the Services are. kube-proxy puts each jump in front of
     the one before it.
     """
@@ -97,7 +94,7 @@ def frame(settings: ProxySettings) -> Iterator[Rule]:
     yield Rule("nat", "KUBE-POSTROUTING", _ANY, "MARK", options="--set-xmark 0x4000/0x0")
     snat = "kubernetes service traffic requiring SNAT"
     yield Rule("nat", "KUBE-POSTROUTING", _ANY, "MASQUERADE", snat, "--random-fully")
-    yield from _localnet_guard(settings)
+    yield from _localnet_guard(settings, family)
 
 
 # Chains that exist even when they are empty.
@@ -128,9 +125,9 @@ def stranger(detector: Detector, destination: str) -> str:
 
 def _detector(state: ClusterState, node: str) -> Detector | None:
     detector = detector_of(state, node)
-    if detector and detector.source == str(EVERYTHING):
+    if detector and detector.source and not Prefix(detector.source).length:
         raise UsageError(
-            f"{state.proxy.localMode} {EVERYTHING} calls every address local, which iptables cannot "
+            f"{state.proxy.localMode} {detector.source} calls every address local, which iptables cannot "
             "invert: name the Pods' prefix"
         )
     return detector
@@ -139,26 +136,28 @@ def _detector(state: ClusterState, node: str) -> Detector | None:
 # --- node ports ---------------------------------------------------------------------------------------------
 
 
-def serves_localhost(settings: ProxySettings) -> bool:
-    """Returns whether node ports answer on 127.0.0.1, for which the node needs
-    ``net.ipv4.conf.all.route_localnet=1``.
+def serves_localhost(settings: ProxySettings, family: Family) -> bool:
+    """Returns whether node ports answer on the loopback address of ``family``, for which the node needs
+    ``net.ipv4.conf.all.route_localnet=1``. IPv6 has no such setting.
     """
-    some_node = "192.0.2.1"  # any address will do: a primary address is never a loopback one
-    return settings.localhostNodePorts and any(
-        p.overlaps(LOOPBACK) for p in node_port_prefixes(settings.nodePortAddresses, some_node)
+    words = tuple(word for word in settings.nodePortAddresses if word != "primary")  # never a loopback one
+    only_primary = bool(settings.nodePortAddresses and not words)
+    return bool(settings.localhostNodePorts and family.route_localnet) and any(
+        p.overlaps(loopback(family)) for p in (() if only_primary else node_port_prefixes(words, "", family))
     )
 
 
 def node_port_tail(state: ClusterState, node: str) -> Iterator[Rule]:
     """Yields the last rules of KUBE-SERVICES, which match the node's addresses for node ports."""
-    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
-    localhost = serves_localhost(state.proxy)
+    family = state.family
+    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node], family), family)
+    own = serves_localhost(state.proxy, family)
     note = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
-    if EVERYTHING in prefixes:
-        match = Match("" if localhost else f"! -d {LOOPBACK}", "-m addrtype --dst-type LOCAL")
+    if any(not prefix.length for prefix in prefixes):
+        match = Match("" if own else f"! -d {loopback(family)}", "-m addrtype --dst-type LOCAL")
         yield Rule("nat", "KUBE-SERVICES", match, "KUBE-NODEPORTS", note)
         return
-    for ip in (*([LOCALHOST] if localhost else []), *local_addresses(state, node)):
+    for ip in (*([localhost(family)] if own else []), *local_addresses(state, node)):
         if any(ip in prefix for prefix in prefixes):
             match = Match(f"-d {host_prefix(ip)}", hosts=(ip,))
             yield Rule("nat", "KUBE-SERVICES", match, "KUBE-NODEPORTS", note)
@@ -219,7 +218,7 @@ def _policy_chain(
         for backend in backends:
             recent = Match(
                 after=f"-m recent --rcheck --seconds {port.affinitySeconds} --reap --name {backend.chain} "
-                f"--mask {IPV4.mask} --rsource"
+                f"--mask {backend.endpoint.ip.family.mask} --rsource"
             )
             origin = origins.of(AFFINITY)
             yield Rule("nat", chain, recent, backend.chain, backend.jump_note, origin=origin)
@@ -237,7 +236,8 @@ def _endpoint_chain(port: ServicePortFacts, backend: _Backend) -> Iterator[Rule]
     protocol = port.protocol.lower()
     itself = Match(f"-s {host_prefix(endpoint.ip)}", hosts=(endpoint.ip,))
     yield Rule("nat", chain, itself, "KUBE-MARK-MASQ", note, origin=origin)
-    recent = f"-m recent --set --name {chain} --mask {IPV4.mask} --rsource " if port.affinitySeconds else ""
+    mask = endpoint.ip.family.mask
+    recent = f"-m recent --set --name {chain} --mask {mask} --rsource " if port.affinitySeconds else ""
     match = Match(f"-p {protocol}", f"{recent}-m {protocol}")
     yield Rule("nat", chain, match, "DNAT", note, f"--to-destination {endpoint.address}", origin)
 
@@ -324,7 +324,9 @@ class _Refusal(NamedTuple):
         name = entry.port.name
         if entry.usable:
             return cls("DROP", f"{name} has no local endpoints", "")
-        return cls("REJECT", f"{name} has no endpoints", f"--reject-with {IPV4.reject_port}")
+        return cls(
+            "REJECT", f"{name} has no endpoints", f"--reject-with {entry.port.clusterIP.family.reject_port}"
+        )
 
 
 def _external_entries(entry: _Entry) -> Iterator[Rule]:
@@ -398,7 +400,7 @@ def _firewall_chain(entry: _Entry, primary: str) -> Iterator[Rule]:
     port, chain, target = entry.port, entry.fw, entry.ext
     note, origin = f"{port.name} loadbalancer IP", entry.origins.of(SOURCE_RANGES)
     for allowed in port.sourceRanges:
-        source = "" if allowed == EVERYTHING else f"-s {allowed}"
+        source = f"-s {allowed}" if allowed.length else ""
         yield Rule("nat", chain, Match(source), target, note, origin=origin)
     if primary and any(primary in prefix for prefix in port.sourceRanges):
         for vip in port.loadBalancerVIPs:
@@ -430,13 +432,13 @@ def port_rules(
 # --- one node -----------------------------------------------------------------------------------------------
 
 
-def _localnet_guard(settings: ProxySettings) -> Iterator[Rule]:
+def _localnet_guard(settings: ProxySettings, family: Family) -> Iterator[Rule]:
     """Yields the rule that protects listeners on 127.0.0.1 from the node's neighbours, which
     ``route_localnet`` would let in (CVE-2020-8558).
     """
-    if serves_localhost(settings):
-        state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
-        match = Match(f"! -s {LOOPBACK} -d {LOOPBACK}", state)
+    if serves_localhost(settings, family):
+        state, own = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT", loopback(family)
+        match = Match(f"! -s {own} -d {own}", state)
         yield Rule("filter", "KUBE-FIREWALL", match, "DROP", "block incoming localnet connections")
 
 
@@ -464,7 +466,7 @@ def place_of(state: ClusterState, node: Node, comments: bool) -> Place:
     """Returns the inputs of rules at ``node``; ``comments``: per-endpoint rules have them."""
     context = Context(_detector(state, node.name), state.proxy.masqueradeAll, comments, "")
     # rules depend on the node's address only with source ranges
-    return Place(node, context, context._replace(primary=primary_ip(node)))
+    return Place(node, context, context._replace(primary=primary_ip(node, state.family)))
 
 
 def by_chain(rules: Iterable[Rule]) -> dict[str, dict[str, list[Rule]]]:
@@ -492,20 +494,20 @@ def explain(state: ClusterState, name: str) -> Iterator[Explained]:
 
 def _node_rules(state: ClusterState, name: str, *, asked: bool) -> Iterator[Rule]:
     services = [
-        (ports_of(service, slices), ServiceOrigins(service.key, slices) if asked else UNASKED)
+        (ports_of(service, slices, state.family), ServiceOrigins(service.key, slices) if asked else UNASKED)
         for service, slices in services_with_slices(state)
     ]
     endpoints = sum(len(port.endpoints) for ports, _ in services for port in ports)
     place = place_of(state, state.node[name], comments=endpoints <= LARGE_CLUSTER)
-    yield from frame(state.proxy)
+    yield from frame(state.proxy, state.family)
     for ports, origins in services:
         yield from place.rules_of(ports, origins)
     yield from node_port_tail(state, name)
 
 
-def plan_localhost(nodes: Iterable[str], settings: ProxySettings) -> Iterator[Operation]:
-    """Yields the sysctl that node ports on 127.0.0.1 need on each of ``nodes``."""
-    if serves_localhost(settings):
-        why = "node ports answer on 127.0.0.1 too (iptables.localhostNodePorts)"
-        for node in nodes:
-            yield SetSysctl(netns=node, key="net.ipv4.conf.all.route_localnet", value="1", why=why)
+def plan_localhost(state: ClusterState) -> Iterator[Operation]:
+    """Yields the sysctl that node ports on the loopback address need on each node."""
+    if serves_localhost(state.proxy, state.family):
+        why = f"node ports answer on {state.family.localhost} too (iptables.localhostNodePorts)"
+        for node in state.nodes:
+            yield SetSysctl(netns=node.name, key=state.family.route_localnet, value="1", why=why)

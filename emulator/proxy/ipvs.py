@@ -20,7 +20,7 @@ from functools import cache
 from typing import ClassVar, NamedTuple
 
 from ..cluster.state import ClusterState
-from ..net import IPV4, Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix
+from ..net import Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix, loopback
 from ..objects.references import ObjectRef
 from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipvsadm_words
 from ..plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
@@ -48,7 +48,7 @@ from .endpoints import (
     service_ports,
     services_with_slices,
 )
-from .local import LOOPBACK, detector_of, local_addresses, node_port_prefixes, primary_ip
+from .local import detector_of, local_addresses, node_port_prefixes, primary_ip
 
 DUMMY = "kube-ipvs0"
 MARK = "0x4000/0x4000"  # masqueradeBit 14
@@ -176,7 +176,8 @@ class _Node:
     def __init__(self, state: ClusterState, name: str) -> None:
         me = state.node[name]
         self.node = me
-        self.primary = primary_ip(me)
+        self.family = state.family
+        self.primary = primary_ip(me, self.family)
         self.own = frozenset(local_addresses(state, name))
         self.scheduler = state.proxy.scheduler
         self.node_port_ips = tuple(_node_port_ips(state, name))
@@ -291,9 +292,10 @@ def _node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
     """Yields the addresses that serve node ports: every local address in ``nodePortAddresses``, never a
     loopback one.
     """
-    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node]))
+    family = state.family
+    prefixes = node_port_prefixes(state.proxy.nodePortAddresses, primary_ip(state.node[node], family), family)
     for ip in local_addresses(state, node):
-        if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):
+        if ip not in loopback(family) and any(ip in prefix for prefix in prefixes):
             yield ip
 
 
@@ -327,7 +329,7 @@ def _filter_rules(node: _Node) -> Iterator[tuple[str, str]]:
     for name in ("KUBE-LOAD-BALANCER", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"):
         yield "KUBE-IPVS-FILTER", f"{_match(name)} -j RETURN"
     yield "KUBE-IPVS-FILTER", f"{_match('KUBE-HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
-    refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with {IPV4.reject_port}"
+    refuse = f"{_match('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with {node.family.reject_port}"
     yield "KUBE-IPVS-FILTER", f"-m conntrack --ctstate NEW {refuse}"
     for rule, _ in _refusals(node):
         yield _REFUSALS, rule
@@ -403,7 +405,7 @@ def _rules(state: ClusterState, node: _Node) -> RuleSet:
     def add(table: str, chain: str, rule: str) -> None:
         chains[table].setdefault(chain, []).append(rule)
 
-    add("nat", "KUBE-SERVICES", f"-s {LOOPBACK} -j RETURN")
+    add("nat", "KUBE-SERVICES", f"-s {loopback(state.family)} -j RETURN")
     for jump in _JUMPS:
         if node.sets[jump.name]:
             protocol = f"-p {jump.protocol} " if jump.protocol else ""
@@ -444,7 +446,8 @@ def balancing(state: ClusterState) -> Callable[[str], NodeBalancing]:
         return NodeBalancing(
             addresses=tuple(node.sets["KUBE-IPVS-IPS"]),
             sets=tuple(
-                AddressSet(name=n, kind=kind, entries=tuple(node.sets[n])) for n, kind in _SETS.items()
+                AddressSet(name=n, kind=kind, entries=tuple(node.sets[n]), family=state.family)
+                for n, kind in _SETS.items()
             ),
             servers=tuple(node.servers.values()),
             rules=_rules(state, node),
@@ -458,7 +461,7 @@ def explain(state: ClusterState, name: str) -> Iterator[Explained]:
     node = _Node(state, name)
     for service, slices in services_with_slices(state):
         node.origins = ServiceOrigins(service.key, slices)
-        for port in ports_of(service, slices):
+        for port in ports_of(service, slices, state.family):
             node.add_port(port)
     for set_name, entries in node.sets.items():
         for entry in entries:

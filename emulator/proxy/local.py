@@ -2,7 +2,8 @@
 the addresses at which it serves NodePorts.
 
 Imports the cluster state and ``plan.rules`` for reading addresses; each mode turns the answers into its own
-rules. Invariant: every address and prefix that is returned is a canonical IPv4 one.
+rules. Invariant: every address and prefix that is returned is a canonical one of the
+cluster's family.
 """
 
 from __future__ import annotations
@@ -11,17 +12,14 @@ from typing import NamedTuple
 
 from ..cluster.state import ClusterState
 from ..net import (
-    IPV4,
     Address,
+    Family,
     Prefix,
     addresses_of,
+    everything,
     prefixes_of,
 )
 from ..objects.kinds import Node
-
-LOOPBACK = Prefix(IPV4.loopback)
-LOCALHOST = Address(IPV4.localhost)
-EVERYTHING = Prefix(IPV4.everything)
 
 
 class Detector(NamedTuple):
@@ -44,25 +42,26 @@ def detector_of(state: ClusterState, node: str) -> Detector | None:
     if mode == "InterfaceNamePrefix":
         return Detector(prefix=state.podNetwork.interfacePrefix)
     prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
-    source = next(iter(prefixes_of(IPV4, prefixes.split(","))), "")
+    source = next(iter(prefixes_of(state.family, prefixes.split(","))), "")
     return Detector(source=source) if source else None
 
 
-def primary_ip(node: Node) -> str:
-    """Returns the primary address of ``node`` ("" if it has none of this family)."""
-    return next(iter(addresses_of(IPV4, node.internalIPs)), "")
+def primary_ip(node: Node, family: Family) -> str:
+    """Returns the primary address of ``node`` in ``family`` ("" if it has none)."""
+    return next(iter(addresses_of(family, node.internalIPs)), "")
 
 
-def node_port_prefixes(words: tuple[str, ...], primary: str) -> tuple[Prefix, ...]:
-    """Returns ``nodePortAddresses`` of this family, "primary" being the node's ``primary`` address;
+def node_port_prefixes(words: tuple[str, ...], primary: str, family: Family) -> tuple[Prefix, ...]:
+    """Returns ``nodePortAddresses`` of ``family``, "primary" being the node's ``primary`` address;
     everything when there are none or one of them is everything.
     """
-    prefixes = prefixes_of(IPV4, (Address(primary).host if word == "primary" else word for word in words))
-    return (EVERYTHING,) if not prefixes or EVERYTHING in prefixes else prefixes
+    prefixes = prefixes_of(family, (Address(primary).host if word == "primary" else word for word in words))
+    all_of_them = everything(family)
+    return (all_of_them,) if not prefixes or all_of_them in prefixes else prefixes
 
 
 def local_addresses(state: ClusterState, node: str) -> tuple[Address, ...]:
     """Returns the addresses of ``node`` that others can dial: its own, and the one in the Pod network."""
     gateway = (state.gateway(node),) if state.podCIDR(node) else ()
-    addresses = addresses_of(IPV4, (*state.node[node].internalIPs, *gateway))
+    addresses = addresses_of(state.family, (*state.node[node].internalIPs, *gateway))
     return tuple(sorted(set(addresses)))

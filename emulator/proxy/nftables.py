@@ -25,7 +25,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ..cluster.state import ClusterState
-from ..net import Address, Prefix, collapse_prefixes, host_prefix
+from ..net import Address, Prefix, collapse_prefixes, host_prefix, loopback
 from ..objects.kinds import Node
 from ..plan.checked import identifier, quoted
 from ..plan.nft import NftChain, NftTable
@@ -51,8 +51,6 @@ from .endpoints import (
     services_with_slices,
 )
 from .local import (
-    EVERYTHING,
-    LOOPBACK,
     Detector,
     detector_of,
     local_addresses,
@@ -140,9 +138,11 @@ def node_port_ips(state: ClusterState, node: str) -> Iterator[Address]:
     """Yields the addresses that serve node ports: the primary one unless ``nodePortAddresses`` is set, never
     a loopback one.
     """
-    prefixes = node_port_prefixes(state.proxy.nodePortAddresses or ("primary",), primary_ip(state.node[node]))
+    family = state.family
+    words = state.proxy.nodePortAddresses or ("primary",)
+    prefixes = node_port_prefixes(words, primary_ip(state.node[node], family), family)
     for ip in local_addresses(state, node):
-        if ip not in LOOPBACK and any(ip in prefix for prefix in prefixes):
+        if ip not in loopback(family) and any(ip in prefix for prefix in prefixes):
             yield ip
 
 
@@ -303,7 +303,7 @@ def _firewall(parts: Parts, port: ServicePortFacts, keys: Iterable[str], note: s
     if context.primary and any(context.primary in prefix for prefix in ranges):
         ranges += [host_prefix(vip) for vip in port.loadBalancerVIPs]
     allowed = tuple(collapse_prefixes(ranges))
-    if EVERYTHING in allowed:
+    if any(not prefix.length for prefix in allowed):
         return
     chain = f"firewall-{_identity(_port_id(port))}"
     origin = parts.origins.of(SOURCE_RANGES)
@@ -383,12 +383,12 @@ class Place:
 def place_of(state: ClusterState, node: Node) -> Place:
     """Returns the inputs of Services' parts at ``node``."""
     detector = detector_of(state, node.name)
-    words = words_of(state.serviceSubnet.family)
+    words = words_of(state.family)
     local, masquerade = "", tuple[str, ...]()
     if detector:
         local, masquerade = _match(words, detector), (f"{_match(words, detector, '!= ')} {MARK}",)
     context = Context(local, (MARK,) if state.proxy.masqueradeAll else masquerade, "")
-    return Place(node, words, context, context._replace(primary=primary_ip(node)))
+    return Place(node, words, context, context._replace(primary=primary_ip(node, state.family)))
 
 
 def node_rules(state: ClusterState, name: str) -> RuleSet:
@@ -404,7 +404,7 @@ def _table(state: ClusterState, name: str, *, asked: bool) -> tuple[NftTable, Pa
     for service, slices in services_with_slices(state):
         if asked:
             parts.origins = ServiceOrigins(service.key, slices)
-        ports = ports_of(service, slices)
+        ports = ports_of(service, slices, state.family)
         place.add(parts, ports, place.choices(ports))
     return make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name)), parts
 

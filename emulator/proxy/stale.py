@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..cluster.state import ClusterState
-from ..net import Endpoint
+from ..net import Endpoint, localhost
 from ..plan.operations import DelConnections
 from .changes import ServiceChange
 from .endpoints import ServicePortFacts, service_ports
-from .local import LOCALHOST, local_addresses
+from .local import local_addresses
 
 _Serving = dict[Endpoint, frozenset[Endpoint]]  # dialled address → endpoints that serve there
 
@@ -61,7 +61,7 @@ def _serving(state: ClusterState, node: str, ports: tuple[ServicePortFacts, ...]
     serve there.
     """
     serving: dict[Endpoint, frozenset[Endpoint]] = {}
-    own = (LOCALHOST, *local_addresses(state, node))
+    own = (localhost(state.family), *local_addresses(state, node))
     for port in ports:
         endpoints = frozenset(Endpoint.of(e.ip, e.port) for e in port.endpoints if e.ready or e.draining)
         ips = (port.clusterIP, *port.externalIPs, *port.loadBalancerVIPs)

@@ -16,10 +16,11 @@ from typing import ClassVar, NamedTuple
 from ..cluster.state import ClusterState
 from ..errors import UsageError
 from ..net import (
-    IPV4,
     Endpoint,
+    Family,
     addresses_of,
     host_prefix,
+    localhost,
     short_hash,
 )
 from ..plan.checked import address
@@ -38,7 +39,7 @@ from ..plan.origins import (
 from ..plan.rules import Match, Rule, RuleSet, RuleTool
 from .changes import ServiceChange
 from .endpoints import ServicePortFacts, service_ports
-from .local import LOCALHOST, local_addresses, primary_ip
+from .local import local_addresses, primary_ip
 
 # kube-proxy had the kernel draw a port, or drew one from --proxy-port-range. These are below the source ports
 # of flows and node ports.
@@ -57,6 +58,7 @@ class Relay(NamedTuple):
     port: int  # that it listens on
     endpoints: tuple[Endpoint, ...]
     affinitySeconds: int
+    family: Family  # the clients' and the endpoints'
 
 
 def relays(state: ClusterState) -> tuple[Relay, ...]:
@@ -65,7 +67,14 @@ def relays(state: ClusterState) -> tuple[Relay, ...]:
     """
     chosen = _proxy_ports(state)
     return tuple(
-        Relay(facts.name, facts.protocol, chosen[facts.name], _ready(facts), facts.affinitySeconds)
+        Relay(
+            facts.name,
+            facts.protocol,
+            chosen[facts.name],
+            _ready(facts),
+            facts.affinitySeconds,
+            facts.clusterIP.family,
+        )
         for facts in _proxied(state)
     )
 
@@ -172,7 +181,7 @@ def _frame() -> Iterator[Rule]:
 def _ingress(state: ClusterState, facts: ServicePortFacts) -> tuple[str, ...]:
     """Returns the load balancer's addresses, whatever their ``ipMode``, which came later."""
     service = state.service[f"{facts.namespace}/{facts.service}"]
-    return addresses_of(IPV4, (ingress.ip for ingress in service.status.loadBalancer.ingress))
+    return addresses_of(state.family, (ingress.ip for ingress in service.status.loadBalancer.ingress))
 
 
 def _port_rules(
@@ -228,7 +237,7 @@ class Rules:
 
     def each(self, node: str, *, asked: bool = False) -> Iterator[Rule]:
         """Yields the rules of ``node`` in order; ``asked``: with their origins."""
-        host = primary_ip(self._state.node[node])
+        host = primary_ip(self._state.node[node], self._state.family)
         yield from _frame()
         for facts, ingress in self._ports:
             origins = ServiceOrigins(f"{facts.namespace}/{facts.service}", ()) if asked else UNASKED
@@ -271,7 +280,9 @@ def stale_relays(
     for node in (node.name for node in new.nodes if node.name in old.node) if gone else ():
         own = local_addresses(old, node)
         for name, ip, port, proxy_port in gone:
-            for dialled in (Endpoint.of(one, port) for one in ((ip,) if ip else (LOCALHOST, *own))):
+            for dialled in (
+                Endpoint.of(one, port) for one in ((ip,) if ip else (localhost(old.family), *own))
+            ):
                 for server in own:
                     yield DelConnections(
                         netns=node,

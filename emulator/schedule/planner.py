@@ -132,7 +132,9 @@ def _changed_loads(
     why = "{}: changes of kube-proxy's rules, in one load"
     return tuple(
         [
-            ChangeRules(netns=node, tool=rules.after.tool, change=change, why=why.format(node))
+            ChangeRules(
+                netns=node, tool=rules.after.tool, family=new.family, change=change, why=why.format(node)
+            )
             for node, change in rules.changes.items()
             if change
         ]
@@ -181,6 +183,7 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
             yield LoadRules(
                 netns=node.name,
                 tool="nft",
+                family=state.family,
                 why=f"{node.name}: kube-proxy's rules, in one load",
                 rules=rules,
             )
@@ -190,4 +193,4 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
         if backend_of(state).relays:
             why += "; their targets are ports of a proxy process, which podwire starts and a script cannot"
         both = merge(rules, podnet_rules(state, node.name))
-        yield LoadRules(netns=node.name, tool="iptables-restore", rules=both, why=why)
+        yield LoadRules(netns=node.name, tool="iptables-restore", family=state.family, rules=both, why=why)

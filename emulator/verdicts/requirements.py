@@ -14,7 +14,7 @@ from ..cluster.state import ClusterState, pod_netns
 from ..model.flows import FlowKind
 from ..model.journeys import Ending, Journey
 from ..model.results import FlowResult, Requirement, Verdict
-from ..net import IPV4, addresses_of, family_of
+from ..net import addresses_of, family_of
 from ..oracle.modes import SEMANTICS
 
 
@@ -178,8 +178,8 @@ def _seen_as(
 def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
     holders = _holders(addresses)
     for ip, pod in state.pod_by_ip.items():
-        if family_of(ip) is not IPV4:
-            continue  # only IPv4 is built
+        if family_of(ip) is not state.family:
+            continue  # no address of the other family is built
         elsewhere = [netns for netns in holders.get(ip, ()) if netns != pod_netns(pod)]
         if ip not in addresses.get(pod_netns(pod), ()):
             yield _Fact(f"{ip} of pod {pod.key} is on no interface of {pod_netns(pod)}")
@@ -197,7 +197,7 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
     holders = _holders({netns: own for netns, own in addresses.items() if netns not in allowed})
     for service in state.services:
         if service.proxied:
-            for ip in addresses_of(IPV4, service.spec.clusterIPs):
+            for ip in addresses_of(state.family, service.spec.clusterIPs):
                 yield _Fact(
                     f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}"
                     if ip in holders

@@ -21,13 +21,12 @@ from ..cluster.state import ClusterState
 from ..errors import EXHAUSTED
 from ..kernel.netns import Namespaces
 from ..model.notices import Notice
-from ..net import IPV4, Endpoint, Family
+from ..net import Endpoint, Family
 from ..proxy.backends import backend_of
 from ..proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
 from .worker import Inbox, Worker
 
 _BACKLOG = 4096
-_FAMILY = IPV4  # for the proxies' listeners: those of a mode are of one family
 _CHUNK = 32 << 10
 _DATAGRAM = 4096  # "should be enough for most whole-packets"; longer ones are cut
 _AT_ONCE = 64  # datagrams that are read before others have their turn
@@ -270,11 +269,11 @@ class _Proxies:
     def _listen(self, node: str, relay: Relay) -> _TcpProxy | _UdpProxy:
         new_socket = partial(self._new_socket, node)
         tcp = relay.protocol == "TCP"
-        sock = new_socket(_FAMILY, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        sock = new_socket(relay.family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         if tcp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            sock.bind((_FAMILY.unspecified, relay.port))
+            sock.bind((relay.family.unspecified, relay.port))
         except OSError as error:
             raise OSError(
                 f"no proxy for {relay.name} on {node}, port {relay.port}: {error.strerror}"

@@ -16,7 +16,7 @@ from emulator.errors import KernelError
 from emulator.kernel import netlink
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import RUN_NETNS
-from emulator.net import Address, Prefix
+from emulator.net import IPV4, Address, Prefix
 from emulator.plan.operations import AddAddress, AddNetns, AddRoute, AddVeth, LoadRules, Plan, SetSysctl
 from emulator.plan.rules import RuleSet
 from emulator.plan.shell import render_shell
@@ -168,6 +168,7 @@ def test_a_pod_outside_its_podcidr_is_reached_from_everywhere() -> None:
                 LoadRules(
                     netns="a",
                     tool="iptables-restore",
+                    family=IPV4,
                     rules=RuleSet({"nat": {"OUTPUT": ("-j NOWHERE",)}}),
                     why="x",
                 )

@@ -27,7 +27,7 @@ from emulator.kernel.conntrack import Conntrack
 from emulator.kernel.iptables import find_iptables
 from emulator.kernel.netns import RUN_NETNS, finish, start
 from emulator.kernel.rules import SMALL_TEXT
-from emulator.net import Endpoint
+from emulator.net import IPV4, Endpoint
 from emulator.plan.nft import NftChain, NftSet, NftTable, compare_tables
 from emulator.plan.operations import AddNetns, DelConnections, DelLink, DelNetns, LoadRules, Plan
 from emulator.plan.rules import RuleSet
@@ -645,7 +645,7 @@ def test_a_refused_deletion_shows_the_command_to_paste() -> None:
 def load_nft(applied: Applied, *rules: str) -> None:
     """Loads a table with one chain of ``rules``."""
     table = NftTable("ip kube-proxy", "a table", {}, {"c": NftChain(rules)})
-    load = LoadRules(netns="n", tool="nft", rules=RuleSet({}, table), why="w")
+    load = LoadRules(netns="n", tool="nft", family=IPV4, rules=RuleSet({}, table), why="w")
     apply(Plan(name="n", operations=(load,)), applied)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from emulator.errors import KernelError
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import check_output, finish, start
 from emulator.kernel.nf_tables import NfTables
+from emulator.net import IPV4
 from emulator.plan.operations import AddNetns, ChangeRules, LoadRules, Plan
 from emulator.plan.rulechange import ChainEdit, Deletion, RuleChange, TableChange
 from emulator.plan.rules import Match, Rule, RuleSet
@@ -79,11 +81,11 @@ OF_FILTER = taking(
 )
 
 
-LOAD = LoadRules(netns="a", tool="iptables-restore", rules=RULES, why="x")
+LOAD = LoadRules(netns="a", tool="iptables-restore", family=IPV4, rules=RULES, why="x")
 
 
 def changing(change: RuleChange) -> ChangeRules:
-    return ChangeRules(netns="a", tool="iptables-restore", change=change, why="x")
+    return ChangeRules(netns="a", tool="iptables-restore", family=IPV4, change=change, why="x")
 
 
 def loaded() -> Applied:
@@ -100,7 +102,7 @@ def saved(applied: Applied) -> list[str]:
 
 def by_handle(applied: Applied, change: RuleChange) -> bool:
     assert change.only_removes
-    return applied.namespaces.call_in("a", NfTables).take_away(change.tables)
+    return applied.namespaces.call_in("a", partial(NfTables, IPV4)).take_away(change.tables)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_among_many_rules_and_again_after_a_refusal() -> None:
             ),
             applied,
         )
-    nf_tables = applied.namespaces.call_in("a", NfTables)
+    nf_tables = applied.namespaces.call_in("a", partial(NfTables, IPV4))
     for index in (0, 500, 999):
         # PREROUTING leads to it
         assert not nf_tables.take_away([taking(vanished=["PORTALS"])])

@@ -161,7 +161,10 @@ def _pairs(
     captures: router and node would pass that to each other.
     """
     service, port = endpoints.service, endpoints.port
-    fixed = [service_destination(service, port, "clusterIP", Address(ip)) for ip in cluster_ips(service)]
+    fixed = [
+        service_destination(service, port, "clusterIP", Address(ip))
+        for ip in cluster_ips(service, promised.state.family)
+    ]
     fixed += [address_destination(promised.owners, to.ip, 9) for to in fixed]
     fixed += [
         service_destination(service, port, "externalIP", Address(ip)) for ip in service.spec.externalIPs

@@ -229,9 +229,9 @@ def make_flow(
 ) -> Flow:
     expectations = Expectations(state)
     to = (
-        loopback_destination(port)
+        loopback_destination(port, expectations.state.family)
         if ip == "127.0.0.1"
-        else address_destination(expectations.owners, ip, port)
+        else address_destination(expectations.owners, Address(ip), port)
     )
     return FlowBook(expectations).add(
         "flow", make_client(state, who), to, protocol, via=via, attempts=attempts

@@ -34,6 +34,23 @@ NONE = {
     ("emulator/workload/commands.py", 'local.rpartition(":")'),  # /proc/net/tcp, hex digits
 }
 
+# modules that spell or read either family, by a table or by two branches
+BY_FAMILY = {
+    "emulator/capture/decode.py",
+    "emulator/capture/ring.py",
+    "emulator/kernel/conntrack.py",
+    "emulator/kernel/ipvs.py",
+    "emulator/plan/operations/routes.py",
+    "emulator/report/pcapng.py",
+    "emulator/traffic/crafted.py",
+    "emulator/workload/pktinfo.py",
+    "emulator/workload/serve.py",
+}
+# a family by name: the one of the clusters that are built, and the two places where ARP is spoken of
+NAMED = {"emulator/objects/families.py", "emulator/hostnet/network.py", "emulator/workload/arp.py"}
+PW015 = 'IPV6 = "PW015"'  # the warning's code
+FAMILY = re.compile(r"\bIPV[46]\b(?<!Code\.IPV6)")
+
 
 def found(source: str) -> list[tuple[str, str]]:
     """Returns what is forbidden in ``source``: the name of the rule, and the line."""
@@ -50,6 +67,17 @@ def test_only_the_room_of_values_knows_how_an_address_is_written(module: str) ->
     allowed = [text for file, text in NONE if file == module]
     hits = [hit for hit in found((ROOT / module).read_text()) if not any(text in hit[1] for text in allowed)]
     assert not hits
+
+
+def test_a_family_is_taken_from_an_address_or_from_the_cluster() -> None:
+    naming = {
+        module
+        for module in MODULES
+        if any(
+            FAMILY.search(line) for line in (ROOT / module).read_text().splitlines() if "PW015" not in line
+        )
+    }
+    assert naming == BY_FAMILY | NAMED
 
 
 @pytest.mark.parametrize(

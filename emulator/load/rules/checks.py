@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...net import (
-    IPV6,
     AddressError,
     Family,
     forgiven,
     parse_sloppy,
     parse_sloppy_prefix,
 )
+from ...objects.families import BUILT
 from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 from ...objects.warnings import Code
 from ..faults import Fault, FieldPath, shown
@@ -172,13 +172,13 @@ class Checks:
         if not value:
             return value
         parts = [part.strip() for part in value.split(",")]
-        ipv4 = [part for part in parts if _sloppy_family(part) is not IPV6]
-        if not ipv4:
+        ours = [part for part in parts if _sloppy_family(part) in (BUILT, None)]
+        if not ours:
             self.fault(
                 path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix"
             )
             return value
-        if len(ipv4) > 1 or len(parts) > 2:
+        if len(ours) > 1 or len(parts) > 2:
             self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
             return value
         if len(parts) > 1:
@@ -187,7 +187,7 @@ class Checks:
                 f"{shown(value)}: the IPv4 half is taken: podwire builds IPv4 networks only so far",
                 Code.IPV6,
             )
-        return self.prefix(path, ipv4[0])
+        return self.prefix(path, ours[0])
 
     def prefixes(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:
         return tuple(self.prefix((*path, i), value) for i, value in enumerate(values))

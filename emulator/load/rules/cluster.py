@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TypeVar
 
-from ...net import IPV6, Prefix, family_of
+from ...net import Prefix
 from ...objects.config import (
     ClusterConfig,
     ExternalClient,
@@ -17,6 +17,7 @@ from ...objects.config import (
     NodeShape,
 )
 from ...objects.durations import parse_duration
+from ...objects.families import is_other
 from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
@@ -98,7 +99,7 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
         replace(m, address=checks.address((field, i, "address"), m.address)) for i, m in enumerate(machines)
     )
     for i, machine in enumerate(addressed):
-        if family_of(machine.address) is IPV6:
+        if is_other(machine.address):
             checks.fault(
                 (field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far"
             )
@@ -122,7 +123,7 @@ def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalanc
         address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)
     )
     for i, (text, ends) in enumerate(zip(pool.addresses, ranges, strict=True)):
-        if family_of(ends.partition("-")[0]) is IPV6:
+        if is_other(ends.partition("-")[0]):
             checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
     return replace(pool, addresses=ranges)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import printable
-from ...net import IPV6, family_of, parse_sloppy
+from ...net import parse_sloppy
 from ...objects.config import (
     ASYMMETRIC,
     FlowCheck,
@@ -17,6 +17,7 @@ from ...objects.config import (
     FlowStep,
     FlowTo,
 )
+from ...objects.families import is_other
 from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
@@ -211,7 +212,7 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
     elif protocol != "ICMP" and value.port is None and value.nodePort is None:
         checks.fault((*path, "port"), f"is required with {protocol}")
     ip = checks.optional_address((*path, "ip"), value.ip)
-    if family_of(ip) is IPV6:
+    if is_other(ip):
         checks.fault((*path, "ip"), f"{shown(ip)}: podwire builds IPv4 networks only so far")
     return replace(value, ip=ip)
 

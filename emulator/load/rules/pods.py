@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...net import IPV4, family_of
+from ...net import family_of
+from ...objects.families import BUILT
 from ...objects.kinds import (
     Container,
     ContainerPort,
@@ -84,7 +85,7 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
 
 
 def _family(cidr: str) -> str:
-    return (family_of(cidr) or IPV4).word
+    return (family_of(cidr) or BUILT).word
 
 
 def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:

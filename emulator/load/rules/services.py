@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ...net import FAMILIES, IPV4, family_of, parse_sloppy
+from ...net import FAMILIES, family_of, parse_sloppy
+from ...objects.families import BUILT
 from ...objects.kinds import (
     Endpoint,
     EndpointAddress,
@@ -173,7 +174,7 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
         checks.fault(("spec", "clusterIPs", 0), f"must be the same as clusterIP, {shown(first)}")
     if every and not first:
         checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
-    families = [(("spec", "clusterIPs", i), (family_of(ip) or IPV4).word) for i, ip in enumerate(every)]
+    families = [(("spec", "clusterIPs", i), (family_of(ip) or BUILT).word) for i, ip in enumerate(every)]
     checks.unique(families, "address family")
     for i, family in enumerate(spec.ipFamilies):
         if family not in IP_FAMILIES:
@@ -276,7 +277,7 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Ch
         return endpoint
     addresses = checks.addresses(at, endpoint.addresses)
     for i, address in enumerate(addresses):
-        if (family_of(address) or IPV4).word != address_type:
+        if (family_of(address) or BUILT).word != address_type:
             checks.fault((*at, i), f"{shown(address)} is not of addressType {address_type}")
         else:
             checks.routable((*at, i), address)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from ...net import IPV4, Address, Family
+from ...net import Address, Family
 from ..sysctls import NEIGHBOUR_DEFAULTS
 from . import words
 from .operation import Addition, Deletion, Identity, Stage, Thing, device
@@ -66,7 +66,7 @@ class SetNeighbourDefaults(Addition):
     stage = Stage.NEIGHBOURS
 
     dev: str
-    family: Family = IPV4
+    family: Family
     reachable: int = 30_000
 
     @property

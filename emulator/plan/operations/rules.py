@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from ...net import Family
 from ..nft import NftChange, NftRemoval, NftTable, compare_tables
 from ..rulechange import RuleChange, compare
 from ..rules import RuleSet, RuleTool, compose
 from . import words
 from .operation import Addition, Identity, Operation, Stage
 
-LOADERS = {"iptables-restore": ("iptables-restore", "--noflush"), "nft": ("nft", "-f", "-")}
+
+def loader(tool: RuleTool, family: Family) -> tuple[str, ...]:
+    """Returns the command that loads rules of ``family``."""
+    return ("nft", "-f", "-") if tool == "nft" else (family.restore, "--noflush")
+
 
 # A table of nftables that must be loaded anew is a change, too.
 Change: TypeAlias = RuleChange | NftChange | NftTable | NftRemoval
@@ -27,6 +32,7 @@ class LoadRules(Addition):
     stage = Stage.RULES
 
     tool: RuleTool
+    family: Family
     rules: RuleSet = field(hash=False, repr=False)
 
     @property
@@ -36,10 +42,10 @@ class LoadRules(Addition):
 
     @property
     def identity(self) -> Identity:
-        return "rules", self.netns, self.tool
+        return "rules", self.netns, self.tool, self.family.word
 
     def commands(self) -> Iterator[str]:
-        yield from words.feed(self.netns, LOADERS[self.tool], self.text)
+        yield from words.feed(self.netns, loader(self.tool, self.family), self.text)
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
         if not isinstance(was, LoadRules) or was.rules == self.rules:
@@ -54,12 +60,14 @@ class LoadRules(Addition):
         if change is None:
             yield replace(self, why=why)
         elif change:
-            yield ChangeRules(netns=self.netns, why=why, tool=self.tool, change=change)
+            yield ChangeRules(netns=self.netns, why=why, tool=self.tool, family=self.family, change=change)
 
     def undo(self) -> Iterator[Operation]:
         table = self.rules.table
         change = NftRemoval(table.name) if table else compare(self.rules, RuleSet({}))
-        yield ChangeRules(netns=self.netns, why=self.no_longer, tool=self.tool, change=change)
+        yield ChangeRules(
+            netns=self.netns, why=self.no_longer, tool=self.tool, family=self.family, change=change
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,7 @@ class ChangeRules(Operation):
     stage = Stage.RULES
 
     tool: RuleTool
+    family: Family
     change: Change
 
     @property
@@ -77,4 +86,4 @@ class ChangeRules(Operation):
         return self.change.text
 
     def commands(self) -> Iterator[str]:
-        yield from words.feed(self.netns, LOADERS[self.tool], self.text)
+        yield from words.feed(self.netns, loader(self.tool, self.family), self.text)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, TypeAlias
 
-from ...cluster.state import ClusterState, ProxySettings
-from ...net import IPV4, TransportProtocol, endpoint_text, host_text
+from ...cluster.state import ClusterState
+from ...net import TransportProtocol, endpoint_text, host_text
 from ...plan.checked import comment
 from ...plan.operations import Operation
 from ...plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
@@ -49,12 +49,12 @@ _NO_CHOICE = EndpointChoice((), (), hasAny=True)  # for a plain port: it has all
 
 def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
     """Yields what :func:`port_rules` does for the same port, written at once."""
-    name, kind, ip, number, target_port, endpoints = port
+    name, kind, ip, number, target_port, endpoints, family = port
     protocol = kind.lower()
     key = name + protocol
     chain = f"KUBE-SVC-{hash_of(key)}"
     host, match = (
-        f"-d {host_text(ip, IPV4)}",
+        f"-d {host_text(ip, family)}",
         f"-p {protocol} {comment(f'{name} cluster IP')} -m {protocol} --dport {number}",
     )
     yield "nat", "KUBE-SERVICES", f"{host} {match} -j {chain}"
@@ -75,7 +75,7 @@ def _plain_rules(port: PlainPort, context: Context) -> Iterator[Line]:
             if left > 1
             else f"{jump}-j {to}",
         )
-        leads.append(("nat", to, f"-s {host_text(endpoint, IPV4)} {note}-j KUBE-MARK-MASQ"))
+        leads.append(("nat", to, f"-s {host_text(endpoint, family)} {note}-j KUBE-MARK-MASQ"))
         leads.append(("nat", to, f"-p {protocol} {note}-m {protocol} -j DNAT --to-destination {address}"))
     yield from leads
 
@@ -143,7 +143,7 @@ def _edited(rules: Sequence[str], edit: ChainEdit) -> tuple[str, ...]:
 class Rules:
     """Holds the rules of all nodes, for one state of the cluster: a value."""
 
-    _settings: ProxySettings
+    _operations: Sequence[Operation]
     _nodes: Mapping[str, Place]
     _rules: Mapping[str, RuleSet]
     _endpoints: int  # number for all Service ports together
@@ -157,7 +157,7 @@ class Rules:
 
     def operations(self) -> Iterator[Operation]:
         """Yields the operations that every node needs beside its rules."""
-        return plan_localhost(self._nodes, self._settings)
+        return iter(self._operations)
 
     def changed(self, changes: Sequence[ServiceChange]) -> tuple[Rules, Mapping[str, RuleChange]] | None:
         """Returns the rules after ``changes``, and for each node what changes its kernel's; None where all of
@@ -176,7 +176,7 @@ class Rules:
             gone = (rule for change in changes for rule in node.rules_of(change.old))
             fresh = (rule for change in changes for rule in node.rules_of(change.new))
             rules[name], made[name] = _changed(rules[name], gone, fresh)
-        return Rules(self._settings, self._nodes, rules, endpoints, claims), made
+        return Rules(self._operations, self._nodes, rules, endpoints, claims), made
 
 
 def _claims(port: PlainPort | ServicePortFacts) -> Collection[_Claim]:
@@ -221,11 +221,11 @@ def rules(state: ClusterState) -> Rules:
     """
     ports = list[PlainPort | ServicePortFacts]()
     for service, slices in services_with_slices(state):
-        plain = plain_port(service, slices)
-        ports += [plain] if plain else ports_of(service, slices)
+        plain = plain_port(service, slices, state.family)
+        ports += [plain] if plain else ports_of(service, slices, state.family)
     endpoints = _endpoints(ports)
     nodes = {node.name: place_of(state, node, endpoints <= LARGE_CLUSTER) for node in state.nodes}
-    common = _lines(frame(state.proxy))
+    common = _lines(frame(state.proxy, state.family))
 
     @cache
     def shared_rules(index: int, choice: EndpointChoice, context: Context) -> Sequence[Line]:
@@ -259,4 +259,4 @@ def rules(state: ClusterState) -> Rules:
 
     rendered = {name: render(node) for name, node in nodes.items()}
     claims = Counter([claim for port in ports for claim in _claims(port)])
-    return Rules(state.proxy, nodes, rendered, endpoints, claims)
+    return Rules(tuple(plan_localhost(state)), nodes, rendered, endpoints, claims)

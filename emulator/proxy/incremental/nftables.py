@@ -36,7 +36,7 @@ from .plain import PlainPort, plain_port
 
 def _add_plain(parts: Parts, port: PlainPort, context: Context) -> None:
     """Adds to ``parts`` the claims of :meth:`Place.add` for the same port, written at once."""
-    name, protocol, ip, number, target_port, endpoints = port
+    name, protocol, ip, number, target_port, endpoints, _ = port
     chain, where = cluster_ip_names(len(endpoints))
     key, target = f"{ip} . {protocol.lower()} . {number}", f" . {target_port}"
     elements = parts.elements
@@ -93,8 +93,8 @@ def rules(state: ClusterState) -> Rules:
     nodes = {node.name: place_of(state, node) for node in state.nodes}
     rows = [(node, Parts(node.words)) for node in nodes.values()]
     for service, slices in services_with_slices(state):
-        plain = plain_port(service, slices)
-        ports = () if plain else ports_of(service, slices)
+        plain = plain_port(service, slices, state.family)
+        ports = () if plain else ports_of(service, slices, state.family)
         before: tuple[Place, list[EndpointChoice], Parts] | None = None
         for node, parts in rows:
             choices = node.choices(ports) if ports else []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...net import (
-    IPV4,
+    Family,
     TransportProtocol,
     are_canonical,
 )
@@ -24,7 +24,8 @@ class PlainPort(NamedTuple):
     same endpoints, all of them ready.
 
     Most Services of a large cluster are so. ``endpoints``: their addresses in the order of ``ip:port``, at
-    least one. All addresses are canonical IPv4 ones, as the plain texts of which rules are written fastest.
+    least one. All addresses are canonical ones of ``family``, as the plain texts of which rules are written
+    fastest.
     """
 
     name: str
@@ -33,9 +34,10 @@ class PlainPort(NamedTuple):
     port: int
     targetPort: int
     endpoints: Sequence[str]
+    family: Family
 
 
-def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort | None:
+def plain_port(service: Service, slices: Sequence[EndpointSlice], family: Family) -> PlainPort | None:
     """Returns the results of :func:`ports_of` and :func:`choose` for a plain Service, at a third of their
     cost; None if it is not obviously plain.
 
@@ -54,7 +56,7 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         return None
     (ip,), (port,), (item,) = spec.clusterIPs, spec.ports, slices
     (target,) = item.ports
-    if service.headless or not ip or port.nodePort or item.addressType != IPV4.word or not item.endpoints:
+    if service.headless or not ip or port.nodePort or item.addressType != family.word or not item.endpoints:
         return None
     if target.port is None or (target.name or "") != port.name or target.protocol != port.protocol:
         return None
@@ -66,7 +68,7 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         server = endpoint.addresses[0]
         found[server + ":"] = server
     cluster_ip = str(ip)
-    if not are_canonical(IPV4, (cluster_ip, *found.values())):
+    if not are_canonical(family, (cluster_ip, *found.values())):
         return None  # ports_of refuses what is no address
     name = port_name(service.metadata.namespace, service.metadata.name, port.name)
     return PlainPort(
@@ -76,4 +78,5 @@ def plain_port(service: Service, slices: Sequence[EndpointSlice]) -> PlainPort |
         number(port.port),
         number(target.port),
         [found[key] for key in sorted(found)],
+        family,
     )

@@ -23,6 +23,7 @@ from emulator.kernel.limits import (
 )
 from emulator.kernel.netns import Namespaces
 from emulator.kernel.rules import RuleLoader
+from emulator.net import IPV4
 from emulator.plan.operations import LoadRules
 from emulator.plan.rules import RuleSet
 
@@ -179,7 +180,7 @@ def test_rules_that_are_too_long_for_one_message_name_the_limit(
     refusal = KernelError("worker-1", [tool], "netlink: Error: Could not process rule: Message too long", "x")
     with (
         pytest.raises(PodwireError) as raised,
-        loader()._piecewise(LoadRules(netns="worker-1", tool=tool, rules=RuleSet({}), why="")),
+        loader()._piecewise(LoadRules(netns="worker-1", tool=tool, family=IPV4, rules=RuleSet({}), why="")),
     ):
         raise refusal
     if tool == "nft":
@@ -194,7 +195,7 @@ def test_another_refusal_of_nft_stays_what_it_is() -> None:
     refusal = KernelError("worker-1", ["nft"], "syntax error", "x")
     with (
         pytest.raises(KernelError) as raised,
-        loader()._piecewise(LoadRules(netns="worker-1", tool="nft", rules=RuleSet({}), why="")),
+        loader()._piecewise(LoadRules(netns="worker-1", tool="nft", family=IPV4, rules=RuleSet({}), why="")),
     ):
         raise refusal
     assert raised.value is refusal

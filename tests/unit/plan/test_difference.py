@@ -321,6 +321,7 @@ def network(
             LoadRules(
                 netns=node,
                 tool="iptables-restore",
+                family=IPV4,
                 rules=RuleSet({"nat": {"OUTPUT": tuple(f"-d {pod[1]} -j RETURN" for pod in pods.values())}}),
                 why=node,
             ),
@@ -417,7 +418,7 @@ def test_the_difference_of_changes_is_a_mistake() -> None:
 
 def test_a_table_of_nfts_own_is_deleted_by_name() -> None:
     table = NftTable("ip kube-proxy", "a table", {}, {})
-    load = LoadRules(netns="a", tool="nft", rules=RuleSet({}, table), why="w")
+    load = LoadRules(netns="a", tool="nft", family=IPV4, rules=RuleSet({}, table), why="w")
     base = (AddNetns(netns="a", why="w"),)
     change = difference(Plan(name="x", operations=(*base, load)), Plan(name="x", operations=base))
     assert [op.text for op in change.operations if isinstance(op, ChangeRules)] == [
@@ -433,7 +434,7 @@ LOCAL = tuple(
     AddAddress(netns="a", dev="dummy", address=InterfaceAddress(f"10.96.0.{n}/32"), why="w") for n in (1, 2)
 )
 BALANCED = (
-    LoadIpset(netns="a", sets=(AddressSet(name="X", kind="hash:ip"),), why="w"),
+    LoadIpset(netns="a", sets=(AddressSet(name="X", kind="hash:ip", family=IPV4),), why="w"),
     LoadIpvs(netns="a", servers=(), why="w"),
 )
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.net import IPV4
 from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer, edits, ipset_change, ipset_text
 
 Real = dict[tuple[str, int], int]  # weights
@@ -27,7 +28,7 @@ SERVERS = st.lists(
     unique_by=lambda server: server.key,
 )
 SETS = st.lists(st.sampled_from(["a", "b", "c"]), unique=True).map(
-    lambda entries: AddressSet(name="X", kind="hash:ip", entries=tuple(entries))
+    lambda entries: AddressSet(name="X", kind="hash:ip", family=IPV4, entries=tuple(entries))
 )
 
 
@@ -96,7 +97,7 @@ def test_a_change_of_a_set_names_what_changed(old: list[AddressSet], new: list[A
 
 
 def test_a_new_set_is_made_and_an_old_one_is_not_taken_away() -> None:
-    one = AddressSet(name="X", kind="hash:ip", entries=("10.0.0.1",))
+    one = AddressSet(name="X", kind="hash:ip", family=IPV4, entries=("10.0.0.1",))
     assert ipset_change([], [one]) == ipset_text([one]).replace("flush X\n", "")
     with pytest.raises(ValueError, match="X"):
         ipset_change([one], [])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.net import IPV4
 from emulator.plan.checked import UnsafeTextError, address, comment, network, number
 from emulator.plan.rules import RuleSet, compose, merge
 from tests.iptables_save import parse
@@ -103,7 +104,7 @@ def test_unsafe_comments_are_refused(text: str) -> None:
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UnsafeTextError):
-        address(text)
+        address(text, IPV4)
 
 
 @given(st.lists(st.integers(0, 300), min_size=4, max_size=4))
@@ -133,7 +134,11 @@ def test_prefixes_are_canonical(text: str, prefix: str) -> None:
 )
 def test_what_is_no_prefix_is_refused(text: str) -> None:
     with pytest.raises(UnsafeTextError):
-        network(text)
+        network(text, IPV4)
+
+
+def test_either_family_is_taken_where_none_is_named() -> None:
+    assert (address("::1"), network("fd00::/8")) == ("::1", "fd00::/8")
 
 
 @pytest.mark.parametrize("value", [-1, 2**31, "80", True, 1.0, None])

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from emulator.net import IPV4
 from emulator.objects.config import IPVSTimeouts
 from emulator.plan.checked import UnsafeTextError
 from emulator.plan.ipvs import AddressSet, RealServer, VirtualServer
@@ -76,7 +77,7 @@ def test_operations_for_one_reason_share_a_comment() -> None:
         lambda text: replace(VETH, name=text),
         lambda text: replace(VETH, peer=text),
         lambda text: replace(VETH, peer_netns=text),
-        lambda text: LoadRules(netns=text, tool="nft", rules=RuleSet({}), why="w"),
+        lambda text: LoadRules(netns=text, tool="nft", family=IPV4, rules=RuleSet({}), why="w"),
     ],
     ids=["netns", "device", "peer", "peer-netns", "rules-netns"],
 )
@@ -101,7 +102,11 @@ def test_rules_cannot_end_their_here_document(rule: str) -> None:
     with pytest.raises(UnsafeTextError):
         script_of(
             LoadRules(
-                netns="a", tool="iptables-restore", rules=RuleSet({"nat": {"OUTPUT": (rule,)}}), why="w"
+                netns="a",
+                tool="iptables-restore",
+                family=IPV4,
+                rules=RuleSet({"nat": {"OUTPUT": (rule,)}}),
+                why="w",
             )
         )
 
@@ -122,7 +127,9 @@ def test_ipvs_is_loaded_by_the_tools_of_its_own() -> None:
         persistence=60,
         servers=(RealServer("10.244.1.2", 5353),),
     )
-    names = AddressSet(name="KUBE-CLUSTER-IP", kind="hash:ip,port", entries=("10.96.0.10,udp:53",))
+    names = AddressSet(
+        name="KUBE-CLUSTER-IP", kind="hash:ip,port", family=IPV4, entries=("10.96.0.10,udp:53",)
+    )
     script = script_of(
         AddDummy(netns="a", name="kube-ipvs0", why="a dummy"),
         LoadIpset(netns="a", sets=(names,), why="sets"),

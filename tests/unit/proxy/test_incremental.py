@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
+from emulator.net import IPV4
 from emulator.objects.kinds import EndpointSlice, ObjectMeta, Service, ServicePort, ServiceSpec
 from emulator.plan.checked import UnsafeTextError
 from emulator.plan.rules import compose
@@ -114,7 +115,7 @@ def test_so_it_is_in_iptables_mode(large: bool, cluster: ClusterState) -> None:
 
 def test_a_plain_service_is_told() -> None:
     svc = service()
-    port = plain_port(svc, [slice_of(svc, *({"ip": ip} for ip in reversed(IPS[:3])))])
+    port = plain_port(svc, [slice_of(svc, *({"ip": ip} for ip in reversed(IPS[:3])))], IPV4)
     assert port == (
         "default/web:http",
         "TCP",
@@ -122,30 +123,34 @@ def test_a_plain_service_is_told() -> None:
         80,
         8080,
         ["10.244.1.10", "10.244.1.1", "10.244.1.2"],
+        IPV4,
     )
 
 
 @pytest.mark.parametrize("unlike", UNLIKE_PLAIN)
 def test_a_service_with_more_than_a_cluster_ip_is_not_plain(unlike: str) -> None:
     svc = service(**UNLIKE_PLAIN[unlike])
-    assert plain_port(svc, [slice_of(svc, {"ip": IPS[0]})]) is None
+    assert plain_port(svc, [slice_of(svc, {"ip": IPS[0]})], IPV4) is None
 
 
 def test_a_service_of_nothing_is_not_plain() -> None:
     assert (
-        plain_port(Service(metadata=ObjectMeta(name="web"), spec=ServiceSpec(clusterIP="None")), []) is None
+        plain_port(Service(metadata=ObjectMeta(name="web"), spec=ServiceSpec(clusterIP="None")), [], IPV4)
+        is None
     )
 
 
 def test_endpoints_of_the_other_family_are_not_plain() -> None:
     svc = service()
-    assert plain_port(svc, [replace(slice_of(svc, {"ip": "fd00::1"}), addressType="IPv6")]) is None
+    assert plain_port(svc, [replace(slice_of(svc, {"ip": "fd00::1"}), addressType="IPv6")], IPV4) is None
 
 
 @pytest.mark.parametrize("unlike", UNLIKE_READY)
 def test_a_service_whose_endpoints_are_to_be_chosen_from_is_not_plain(unlike: str) -> None:
     svc = service()
-    assert plain_port(svc, [slice_of(svc, {"ip": IPS[0]}, {"ip": IPS[1], **UNLIKE_READY[unlike]})]) is None
+    assert (
+        plain_port(svc, [slice_of(svc, {"ip": IPS[0]}, {"ip": IPS[1], **UNLIKE_READY[unlike]})], IPV4) is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from emulator.cluster.state import ClusterState, ProxySettings
 from emulator.errors import UsageError
+from emulator.net import IPV4
 from emulator.objects.kinds import ObjectMeta, Service, ServicePort
 from emulator.plan.checked import UnsafeTextError
 from emulator.plan.rules import RuleSet, compose
@@ -318,7 +319,7 @@ def test_node_port_addresses(settings: dict[str, Any], tail: list[str]) -> None:
     ids=["default", "off", "excluded", "named", "other family", "primary"],
 )
 def test_localhost_is_guarded_exactly_where_it_is_served(settings: dict[str, Any], served: bool) -> None:
-    assert serves_localhost(ProxySettings(**settings)) is served
+    assert serves_localhost(ProxySettings(**settings), IPV4) is served
     assert bool(rules(service(), **settings).tables["filter"]["KUBE-FIREWALL"]) is served
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState, Listener
 from emulator.errors import UsageError
-from emulator.net import Endpoint
+from emulator.net import IPV4, Endpoint
 from emulator.objects.kinds import LoadBalancerIngress, Service, ServicePort
 from emulator.proxy import rules_for, userspace
 from emulator.proxy.userspace import FIRST_PORT, PORTS, Relay, RoundRobin, relays, stale_relays
@@ -192,7 +192,7 @@ def test_more_service_ports_than_proxy_ports_are_refused(monkeypatch: pytest.Mon
 
 
 def turns(*endpoints: tuple[str, int], seconds: int = 0) -> Relay:
-    return Relay("default/web", "TCP", 10_000, endpoints, seconds)
+    return Relay("default/web", "TCP", 10_000, endpoints, seconds, IPV4)
 
 
 def test_each_endpoint_has_its_turn() -> None:

@@ -1,0 +1,23 @@
+"""Names the address family of the clusters that are built: the only place that knows it. Pure.
+
+Every type, rule and encoder takes either family. A manifest's addresses of the other family are left out,
+with one warning.
+"""
+
+from __future__ import annotations
+
+from ..net import FAMILIES, IPV4, family_of
+
+BUILT = IPV4
+
+
+def is_other(text: str) -> bool:
+    """Returns whether ``text`` is an address or a prefix of a family in which no cluster is built."""
+    return family_of(text) not in (BUILT, None)
+
+
+def names_other(word: str) -> bool:
+    """Returns whether ``word`` (of ``ipFamilies`` or ``addressType``) names a family in which no cluster is
+    built.
+    """
+    return word in FAMILIES and word != BUILT.word
