@@ -148,7 +148,7 @@ class ClusterState:
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # load-balancer address → the node that answers ARP for it
     speakers: Mapping[Address, str] = field(default_factory=dict)
-    balancerIP: str = ""  # the balancer's own address on the host network
+    balancerIP: Address | None = None  # the balancer's own address on the host network
     # Service key → nodes whose node ports the balancer connects to
     balanced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Pod key, port and protocol that FlowChecks dial by the Pod's name
@@ -231,7 +231,7 @@ class ClusterState:
     @cached_property
     def pod_by_ip(self) -> Mapping[str, Pod]:
         """Returns the Pods with a network of their own, by each of their addresses."""
-        return {a.ip: p for p in self.pods if not p.spec.hostNetwork for a in p.status.podIPs}
+        return {ip: p for p in self.pods if not p.spec.hostNetwork for ip in p.ips}
 
     @cached_property
     def node_by_ip(self) -> Mapping[str, Node]:
@@ -243,13 +243,13 @@ class ClusterState:
         sorted as text.
         """
         prefixes = {Prefix(self.podCIDR(node.name)) for node in self.nodes}
-        prefixes |= {Address(ip).host for ip in self.pod_by_ip}
+        prefixes |= {ip.host for pod in self.pods if not pod.spec.hostNetwork for ip in pod.ips}
         return tuple(prefix for prefix in sorted(prefixes, key=str) if not prefix.is_within(self.podSubnet))
 
     @cached_property
     def other_node_networks(self) -> tuple[Prefix, ...]:
         """Returns the nodes' addresses outside ``hostSubnet``."""
-        addresses = [Address(ip) for node in self.nodes for ip in node.internalIPs]
+        addresses = [ip for node in self.nodes for ip in node.internalIPs]
         return tuple(address.host for address in addresses if address not in self.hostSubnet)
 
     @cached_property

@@ -53,7 +53,8 @@ def address_pods(
             result.append(draft)
             continue
         if draft.object.spec.hostNetwork:
-            addresses = [draft.object.ip] if draft.object.ip in node.internalIPs else [*node.internalIPs[:1]]
+            own = [ip for ip in draft.object.ips[:1] if ip in node.internalIPs]
+            addresses = [str(ip) for ip in own or node.internalIPs[:1]]
         elif pinned[index]:
             addresses = [str(ip) for ip in pinned[index]]
         else:
@@ -78,7 +79,7 @@ def _reserved(
     holders: dict[Address, str] = {}
     for node in nodes:
         for ip in node.internalIPs:
-            holders[Address(ip)] = f"node {node.name}"
+            holders[ip] = f"node {node.name}"
         for cidr in node.spec.podCIDRs:
             network = Prefix(cidr)
             holders[networks.podNetwork.facts.gateway(network)] = f"the Pod bridge of node {node.name}"
@@ -177,7 +178,7 @@ def _addressed(pod: Pod, node: Node, addresses: Sequence[str]) -> Pod:
         phase=pod.status.phase or "Running",
         podIP=addresses[0] if addresses else "",
         podIPs=tuple(PodIP(ip=address) for address in addresses),
-        hostIP=node.internalIPs[0] if node.internalIPs else "",
+        hostIP=str(node.internalIPs[0]) if node.internalIPs else "",
         conditions=pod.status.conditions,
     )
     return replace(pod, status=status)

@@ -26,7 +26,9 @@ def notice_bound(
     """Notes each Service address that several nodes have, or answer ARP for (docs/semantics 13, 14)."""
     if speakers and not proxy.strictARP:
         findings.warn(Code.STRICT_ARP, ObjectRef("KubeProxyConfiguration", ""), mode=proxy.mode)
-    owners = {pod.ip: f"Pod {pod.key}" for pod in pods if not pod.spec.hostNetwork}
+    owners: dict[str, str] = {
+        ip: f"Pod {pod.key}" for pod in pods if not pod.spec.hostNetwork for ip in pod.ips[:1]
+    }
     if len(nodes) > 1:
         owners |= {ip: node.name for node in nodes for ip in node.internalIPs}
     for service in services:

@@ -54,7 +54,7 @@ class _Served:
             if service.spec.healthCheckNodePort is not None
         }
         self.host_ports: Mapping[tuple[str, int, str], Pod] = dict(host_ports(pods).items())
-        self.node_at = {ip: node.name for node in nodes for ip in node.internalIPs}
+        self.node_at: Mapping[str, str] = {ip: node.name for node in nodes for ip in node.internalIPs}
         # a real command listens on any ports
         self.unpredictable = {pod_netns(pod) for pod in pods if pod.key in commands}
 
@@ -140,7 +140,7 @@ class _Ports:
 
     def _pod(self, target: ToPod) -> None:
         pod, port, protocol = target.pod, target.port, self._flow.protocol
-        if isinstance(self._flow.to.port, str) or not pod.ip:
+        if isinstance(self._flow.to.port, str) or not pod.ips:
             return
         if not self._served.serves(pod_netns(pod), port, protocol):
             there = ", ".join(f"{p.containerPort}/{p.protocol}" for p in declared_ports(pod))

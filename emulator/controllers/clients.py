@@ -58,7 +58,9 @@ def check_clients(
 ) -> None:
     """Reports addresses and names that ``clients``, servers last, cannot have beside ``nodes``."""
     asking = [client for client in clients if not isinstance(client, ExternalServer)]
-    holders = {ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs}
+    holders: dict[str, str] = {
+        ip: f"node {node.object.name}" for node in nodes for ip in node.object.internalIPs
+    }
     prefixes = (
         ("podSubnet", networks.pods),
         ("serviceSubnet", networks.services),
@@ -97,7 +99,7 @@ def _default_clients(
     ]
     single = {
         *addresses_of(networks.hosts.family, taken),
-        *(Address(ip) for node in nodes for ip in node.internalIPs),
+        *(ip for node in nodes for ip in node.internalIPs),
     }
     first = next(_addresses(_without(_DOCUMENTATION, cluster), single), Address(DEFAULT_CLIENT.address))
     clients = [replace(DEFAULT_CLIENT, address=str(first))]

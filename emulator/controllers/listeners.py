@@ -42,7 +42,7 @@ class _Table:
                 netns=pod_netns(pod),
                 node=pod.spec.nodeName,
                 container=container,
-                ip=Address(pod.ip),
+                ip=pod.ip,
                 port=port,
                 protocol=protocol,
             )
@@ -114,7 +114,7 @@ def make_listeners(
     informational in Kubernetes), then the API servers, then servers outside the cluster.
     Listeners in ``before`` go on as long as their Pod runs, even if no slice leads to them any more.
     """
-    placed = [pod for pod in pods if pod.ip and pod.spec.nodeName]
+    placed = [pod for pod in pods if pod.ips and pod.spec.nodeName]
     table = _Table()
     for pod in placed:
         _declared(pod, commands.get(pod.key, ()), table, findings)

@@ -234,27 +234,27 @@ def address_balancer(
     taken: Collection[str],
     origin: Origin,
     findings: Findings,
-) -> str:
-    """Returns the balancer's own address: the last one of ``hosts`` that no machine has nor a pool holds; ""
-    if no Service needs a balancer.
+) -> Address | None:
+    """Returns the balancer's own address: the last one of ``hosts`` that no machine has nor a pool holds.
+    None if no Service needs a balancer.
     """
     services = list(services)
     if not any(service.proxy_ips(BUILT) for service in services):
-        return ""
+        return None
     used = {*taken, *(i.ip for s in services for i in s.status.loadBalancer.ingress)}
     descending = (
         Address.of_number(hosts.family, number)
         for numbers in reversed(pools.outside(hosts))
         for number in reversed(numbers)
     )
-    ip = next((ip for ip in descending if str(ip) not in used), None)
+    ip = next((ip for ip in descending if ip not in used), None)
     if ip is None:
         what = f"hostSubnet {hosts} has no address left for the balancer"
         findings.problem(
             origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix"
         )
-        return ""
-    return str(ip)
+        return None
+    return ip
 
 
 def choose_targets(

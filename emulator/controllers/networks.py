@@ -127,7 +127,7 @@ def choose_networks(
     apart = not said.pods and (ignored or (made_up and not known.podCIDRs))
     pod_subnet = _made_up_pods(known, len(nodes), others) if apart or pod_range is None else pod_range
     _check_overlaps(said, pod_subnet, service_subnet, hosts, findings)
-    taken = {Address(ip) for node in nodes for ip in node.object.internalIPs} | {
+    taken = {ip for node in nodes for ip in node.object.internalIPs} | {
         ip for _, ip in dumped_addresses(pods)
     }
     return Networks(
@@ -348,8 +348,8 @@ def dumped_addresses(pods: Sequence[Draft[Pod]]) -> list[tuple[str, Address]]:
         pod = draft.object
         if pod.spec.hostNetwork:
             continue
-        address = _parse(pod.ip)
-        if address is None:
+        address = next(iter(pod.ips), None)
+        if address is None or address.family is not BUILT:
             return []
         rows.append((pod.spec.nodeName, address))
     return rows
@@ -465,7 +465,7 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
     owners: dict[str, str] = {}
     for draft in nodes:
         for index, ip in enumerate(draft.object.internalIPs):
-            path, address = address_path(draft, index), Address(ip)
+            path = address_path(draft, index)
             if ip in owners:
                 findings.problem(
                     draft.origin,
@@ -474,16 +474,16 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
                     "node addresses are unique",
                 )
             owners.setdefault(ip, draft.object.name)
-            if special := special_use(address.host):
+            if special := special_use(ip.host):
                 findings.problem(
                     draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own"
                 )
-            elif address in networks.hosts and not _is_host(address, networks.hosts):
+            elif ip in networks.hosts and not _is_host(ip, networks.hosts):
                 hint = "set networking.hostSubnet to the prefix of the nodes' addresses"
                 findings.problem(
                     draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint
                 )
-            elif address not in networks.hosts and (address in networks.pods or address in networks.services):
+            elif ip not in networks.hosts and (ip in networks.pods or ip in networks.services):
                 findings.problem(
                     draft.origin,
                     path,
@@ -521,7 +521,7 @@ def address_nodes(
     taken = {
         networks.router,
         *map(_parse, avoid),
-        *(Address(ip) for n in nodes for ip in n.object.internalIPs),
+        *(ip for n in nodes for ip in n.object.internalIPs),
     }
     taken |= {ip for _, ip in dumped_addresses(pods)}
     numbers = chain.from_iterable(pools.outside(networks.hosts))

@@ -345,7 +345,7 @@ class ControlPlane:
             shaped = make_nodes(inventory, given, findings)
         else:
             shaped = complete_nodes(self._drafts("Node"), given, findings)
-            given = [draft for draft in given if draft.object.ip]
+            given = [draft for draft in given if draft.object.ips]
         if is_too_large(self._pods(), shaped, findings):
             raise InputError(findings.problems)
         if first:
@@ -774,7 +774,7 @@ class ControlPlane:
         before = self.last.listeners if self.last else ()
         return make_listeners(pods, nodes, self._clients, slices, commands, findings, before)
 
-    def _balancer(self, services: Sequence[Service], _: Sequence[Node], findings: Findings) -> str:
+    def _balancer(self, services: Sequence[Service], _: Sequence[Node], findings: Findings) -> Address | None:
         taken = {*self._taken(), *self._external}
         return address_balancer(services, self._pools, self._networks.hosts, taken, self._origin, findings)
 
@@ -895,7 +895,7 @@ def _concerns_placement(event: Event) -> bool:
         return True
     was, now = event.old.object, event.stored.object
     return (
-        not now.ip
+        not now.ips
         or was.spec != now.spec
         or was.metadata != now.metadata
         or (was.status.phase in ENDED_PHASES) != (now.status.phase in ENDED_PHASES)
@@ -906,7 +906,7 @@ def _concerns_addresses(event: Event) -> bool:
     if event.stored.key.kind != "Pod":
         return event.stored.key.kind == "Node"
     moved = event.old is None or event.old.object.spec != event.stored.object.spec
-    return event.type != "MODIFIED" or moved or not event.stored.object.ip
+    return event.type != "MODIFIED" or moved or not event.stored.object.ips
 
 
 def _concerns_services(event: Event) -> bool:

@@ -122,7 +122,7 @@ def service_slices(
         if OWN in by:
             return ()
         selected = sources.select(service.namespace, service.spec.selector)
-        matching = [pod for pod in selected if pod.ip and _is_listed(pod, service, sources.zones)]
+        matching = [pod for pod in selected if pod.ips and _is_listed(pod, service, sources.zones)]
         made = list(_from_pods(draft, matching, sources.zones, seed, names, findings))
         if key_of_mode := topology_mode(service):
             made, why = add_hints(made, sources.nodes)
@@ -267,7 +267,7 @@ def _endpoint(pod: Pod, service: Service, zones: Mapping[str, str | None]) -> En
     distribution = "" if topology_mode(service) else service.spec.trafficDistribution
     zone = zones.get(pod.spec.nodeName)
     return Endpoint(
-        addresses=(pod.ip,),
+        addresses=(str(pod.ip),),
         conditions=EndpointConditions(ready=ready, serving=pod.ready, terminating=terminating),
         nodeName=pod.spec.nodeName,
         zone=zone,

@@ -40,9 +40,9 @@ class Waiting:
         reason = f"it is bound to node {pod.spec.nodeName}, which is not there" + (
             f" ({hint})" if hint else ""
         )
-        if pod.ip:
+        if pod.ips:
             reason += "; its address stays in the slices that are given"
-        self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ip))))
+        self._rows.setdefault(reason, []).append((draft, WaitingPod(pod, reason, lost=bool(pod.ips))))
 
     def tell(self, findings: Findings) -> None:
         """Reports each cause once for each object that makes Pods, with the Pods that wait for it."""

@@ -101,7 +101,7 @@ class _Crowd:
 
     def __init__(self, state: ClusterState) -> None:
         self.compared = 0
-        self._running = [pod for pod in state.pods if pod.ip]
+        self._running = [pod for pod in state.pods if pod.ips]
         self._waiting = [row.pod for row in state.waiting if not row.lost]
         self._workloads = state.workloads
 

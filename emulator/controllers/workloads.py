@@ -57,7 +57,7 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
     running, ended = [], 0
     for draft in drafts:
         pod = draft.object
-        holder = pod if pod.spec.hostNetwork else holders.get(pod.ip, pod)
+        holder = holders.get(pod.ip, pod) if pod.ips and not pod.spec.hostNetwork else pod
         if pod.status.phase in ENDED_PHASES:
             ended += 1
         elif reason := _without_address(pod, holder) or _without_network(pod):
@@ -77,7 +77,7 @@ def _address_holders(pods: Iterable[Pod]) -> dict[str, Pod]:
     node has restarted and has not reported it yet. A ready Pod comes first, then the newer one, then the
     earlier one in the input.
     """
-    live = [p for p in pods if p.ip and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
+    live = [p for p in pods if p.ips and not p.spec.hostNetwork and p.status.phase not in ENDED_PHASES]
     live.reverse()
     live.sort(key=_has_its_address)
     return {pod.ip: pod for pod in live}
@@ -115,7 +115,7 @@ def _without_network(pod: Pod) -> str:
     addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
     if addresses and not pod.spec.hostNetwork and all(map(is_other, addresses)):
         return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
-    if pod.ip or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
+    if pod.ips or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""
     unscheduled = next(
         (c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..cluster.state import ClusterState, Listener
-from ..net import Address
 from ..objects.config import ExternalClient
 from ..objects.kinds import Node, Pod
 from ..oracle.endpoints import PortEndpoints, in_source_ranges
@@ -157,7 +156,7 @@ def served_ports(state: ClusterState) -> Mapping[str, Sequence[Listener]]:
                 netns=netns,
                 node=pod.spec.nodeName,
                 container=container,
-                ip=Address(pod.ip),
+                ip=pod.ip,
                 port=port,
                 protocol=protocol,
             )

@@ -88,7 +88,7 @@ def _wanted(
             raise UnresolvableError(
                 "source", "there is no balancer: no Service has a load-balancer address of ipMode Proxy"
             )
-        result = _with_source(result, wanted.source, balancer)
+        result = _with_source(result, wanted.source, balancer or "")
     ends = result.possibilities.answering(_health(expectation.health, wanted))
     result = replace(result, possibilities=ends, unpromised=None)
     return replace(_answered(result, "endpoint" if outcome == ASYMMETRIC else "dialled"), because=said)
@@ -177,7 +177,7 @@ def _backends_named(
     ip = pod.ip if pod else named.ip
     if named.port:
         return [Endpoint.of(ip, named.port)]
-    ips = {a.ip for a in pod.status.podIPs} if pod else {ip}
+    ips = set(pod.ips) if pod else {ip}
     met = expectations.translation(flow)
     known = [
         *promised.backends,

@@ -23,7 +23,7 @@ from ..net import (
     short_hash,
 )
 from ..objects.kinds import Service, ServicePort
-from ..plan.checked import address, number
+from ..plan.checked import number
 from ..plan.operations import (
     AddAddress,
     AddNeighbour,
@@ -94,11 +94,11 @@ def plan_balancer(state: ClusterState) -> Iterator[Operation]:
             if state.is_host(ip):
                 for netns in (ROUTER, *state.node):
                     yield AddNeighbour(
-                        netns=netns, dev="eth0", address=Address(ip), mac=mac_of_ip(own), why=WHY_NEIGHBOURS
+                        netns=netns, dev="eth0", address=ip, mac=mac_of_ip(own), why=WHY_NEIGHBOURS
                     )
             else:
                 why = f"{ip}, outside the host network, is the balancer's"
-                yield AddRoute(netns=ROUTER, dst=host_prefix(ip), dev="eth0", via=Address(own), why=why)
+                yield AddRoute(netns=ROUTER, dst=ip.host, dev="eth0", via=own, why=why)
     rules = balancer_rules(state)
     why = "the balancer: source ranges, the next node, and replies back through it"
     yield LoadRules(
@@ -116,12 +116,14 @@ def balancer_rules(state: ClusterState) -> RuleSet:
 
 def explain_balancer(state: ClusterState) -> Iterator[Explained]:
     """Yields the balancer's rules, each with its origin; none if there is no balancer."""
-    return map(explained, _rules(state, asked=True)) if state.balancerIP else iter(())
+    return map(explained, _rules(state, asked=True))
 
 
 def _rules(state: ClusterState, *, asked: bool) -> Iterator[Rule]:
-    translated, own = Match("-m conntrack --ctstate DNAT"), address(state.balancerIP)
-    yield Rule("nat", "POSTROUTING", translated, "SNAT", "back through the balancer", f"--to-source {own}")
+    if state.balancerIP is None:
+        return
+    translated, own = Match("-m conntrack --ctstate DNAT"), f"--to-source {state.balancerIP}"
+    yield Rule("nat", "POSTROUTING", translated, "SNAT", "back through the balancer", own)
     claimed: set[tuple[str, int, str]] = set()
     for service in state.services:
         origins = ServiceOrigins(service.key, ()) if asked else UNASKED

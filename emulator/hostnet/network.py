@@ -217,12 +217,10 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
     Load-balancer addresses that speakers announce have none: they are resolved by ARP, as in a cluster.
     """
     machines = [
-        (node.name, Address(ip), mac_of_ip(node.internalIPs[0]))
-        for node in state.nodes
-        for ip in node.internalIPs
+        (node.name, ip, mac_of_ip(node.internalIPs[0])) for node in state.nodes for ip in node.internalIPs
     ]
     machines += [
-        (netns, Address(ip), mac_of_ip(ip))
+        (netns, ip, mac_of_ip(ip))
         for netns, ip in ((ROUTER, state.routerIP), (BALANCER, state.balancerIP))
         if ip
     ]

@@ -128,9 +128,9 @@ class Node:
         return self.metadata.name
 
     @property
-    def internalIPs(self) -> tuple[str, ...]:
+    def internalIPs(self) -> tuple[Address, ...]:
         """Returns every ``InternalIP``, the primary one first."""
-        return tuple(a.address for a in self.status.addresses if a.type == "InternalIP")
+        return tuple([Address(a.address) for a in self.status.addresses if a.type == "InternalIP"])
 
     @property
     def ready(self) -> bool:
@@ -331,9 +331,16 @@ class Pod(_Namespaced):
     status: PodStatus = PodStatus()
 
     @property
-    def ip(self) -> str:
-        """Returns the primary Pod address ("" before a controller has given it one)."""
-        return self.status.podIPs[0].ip if self.status.podIPs else self.status.podIP
+    def ips(self) -> tuple[Address, ...]:
+        """Returns its addresses, the primary one first; none before a controller has given it one."""
+        given = [a.ip for a in self.status.podIPs] or [self.status.podIP]
+        return tuple([Address(ip) for ip in given if ip])
+
+    @property
+    def ip(self) -> Address:
+        """Returns the primary address of a Pod that has one."""
+        status = self.status
+        return Address(status.podIPs[0].ip if status.podIPs else status.podIP)
 
     @property
     def ready(self) -> bool:

@@ -47,7 +47,7 @@ def expect_balanced(facts: Facts, flow: Flow, promises: Sequence[Expectation]) -
         addresses={
             **seen_addresses(facts, flow, ""),
             "node": node,
-            "balancer": frozenset({facts.state.balancerIP}),
+            "balancer": frozenset(filter(None, [facts.state.balancerIP])),
         },
         source="; ".join(sorted({end.source for end in ends if end.source}, reverse=True)),
         unpromised=unpromised,

@@ -63,9 +63,7 @@ def find_owners(state: ClusterState) -> Mapping[str, Owner]:
 def pod_client(pod: Pod) -> Client:
     """Returns a Pod as a client; with hostNetwork it is its node in everything but its name."""
     kind: Literal["pod", "node"] = "node" if pod.spec.hostNetwork else "pod"
-    return Client(
-        kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=Address(pod.ip), node=pod.spec.nodeName
-    )
+    return Client(kind=kind, label=f"pod {pod.key}", netns=pod_netns(pod), ip=pod.ip, node=pod.spec.nodeName)
 
 
 def node_client(node: Node) -> Client:
@@ -86,7 +84,9 @@ def external_client(client: ExternalClient) -> Client:
 
 def balancer_client(state: ClusterState) -> Client:
     """Returns the load balancer in the path as nodes see it: their client, from outside the cluster."""
-    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=Address(state.balancerIP))
+    if state.balancerIP is None:
+        raise ValueError("there is no balancer")
+    return Client(kind="external", label=BALANCER, netns=BALANCER, ip=state.balancerIP)
 
 
 def address_destination(owners: Mapping[str, Owner], ip: Address, port: int) -> Destination:
@@ -104,7 +104,7 @@ def pod_destination(pod: Pod, port: int) -> Destination:
     label = f"pod {pod.key}"
     return Destination(
         label=f"{label}:{port}" if port else label,
-        ip=Address(pod.ip),
+        ip=pod.ip,
         port=port,
         how="node" if pod.spec.hostNetwork else "pod",
     )

@@ -132,4 +132,4 @@ def _own_addresses(facts: Facts, flow: Flow) -> frozenset[str]:
         # it dials such an address from that very address
         return frozenset({ip}) if facts.is_local_everywhere(ip) else facts.node_ips[client.node]
     pod = facts.state.pod_by_ip.get(client.ip) if client.kind == "pod" else None
-    return frozenset(a.ip for a in pod.status.podIPs) if pod is not None else frozenset({client.ip})
+    return frozenset(pod.ips) if pod is not None else frozenset({client.ip})

@@ -59,7 +59,7 @@ def plan_node(state: ClusterState, node: Node) -> Iterator[Operation]:
 def attach(state: ClusterState, pod: Pod) -> Iterator[Operation]:
     """Yields the network namespace of ``pod``, its link to the bridge, its addresses and its route."""
     node, cidr = pod.spec.nodeName, _cidr(state, pod.spec.nodeName)
-    netns, ips = pod_netns(pod), [a.ip for a in pod.status.podIPs]
+    netns, ips = pod_netns(pod), pod.ips
     why = f"Pod {pod.key} on {node}"
     yield from plan_base(netns, why)
     yield SetSysctl(
@@ -131,13 +131,13 @@ def _cidr(state: ClusterState, node: str) -> Prefix:
     return Prefix(state.podCIDR(node))
 
 
-def _outside(state: ClusterState, node: str) -> Iterator[tuple[str, str]]:
+def _outside(state: ClusterState, node: str) -> Iterator[tuple[Address, str]]:
     """Yields the Pod addresses on ``node`` that lie outside its podCIDR, each with its Pod."""
     cidr = _cidr(state, node)
     for pod in state.pods_on[node]:
-        for a in () if pod.spec.hostNetwork else pod.status.podIPs:
-            if a.ip not in cidr:
-                yield a.ip, pod.key
+        for ip in () if pod.spec.hostNetwork else pod.ips:
+            if ip not in cidr:
+                yield ip, pod.key
 
 
 def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
@@ -150,11 +150,11 @@ def _plan_neighbours(state: ClusterState) -> Iterator[Operation]:
                 yield AddNeighbour(
                     netns=pod_netns(pod), dev="eth0", address=gateway, mac=mac, why=WHY_NEIGHBOURS
                 )
-                for a in pod.status.podIPs:
+                for ip in pod.ips:
                     yield AddNeighbour(
                         netns=node.name,
                         dev=BRIDGE,
-                        address=Address(a.ip),
+                        address=ip,
                         mac=mac_of_ip(pod.ip),
                         why=WHY_NEIGHBOURS,
                     )

@@ -29,9 +29,10 @@ def _merge_pod(old: Pod, new: Pod) -> tuple[Pod, list[Fault]]:
     if (
         new.spec.nodeName not in ("", old.spec.nodeName)
         or new.spec.hostNetwork != old.spec.hostNetwork
-        or new.ip not in ("", old.ip)
+        or (new.ips and new.ips[:1] != old.ips[:1])
     ):
-        what = f"Pod {old.key} runs on {old.spec.nodeName} with {old.ip} and cannot change that"
+        has = old.ip if old.ips else "no address"
+        what = f"Pod {old.key} runs on {old.spec.nodeName} with {has} and cannot change that"
         faults.append(Fault(("spec",), what, _DELETE_FIRST))
     owners = new.metadata.ownerReferences or old.metadata.ownerReferences
     merged = replace(

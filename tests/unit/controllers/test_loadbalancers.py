@@ -591,7 +591,7 @@ def test_the_mode_of_the_pool_is_the_mode_of_its_addresses() -> None:
 
 
 def test_the_balancer_is_there_where_a_service_needs_it() -> None:
-    assert settled(cluster(NODES), balancer("a")).balancerIP == ""
+    assert settled(cluster(NODES), balancer("a")).balancerIP is None
     assert settled(pool(mode="Proxy"), balancer("a")).balancerIP == "172.18.255.254"
     given = balancer("a", status="loadBalancer: {ingress: [{ip: 172.18.255.254, ipMode: Proxy}]}")
     state = settled(cluster(NODES), given)

@@ -70,8 +70,8 @@ def test_pods_get_addresses_by_the_rules_of_their_network() -> None:
     pods = [Draft(pod, Origin("stdin"))] * 254
     findings = Findings()
     found = address_pods(pods, [make_node("worker-1", 1)], networks, (), findings)
-    assert [draft.object.ip for draft in (found[0], found[252], found[253])] == [
-        "10.244.1.1",
-        "10.244.1.253",
-        "",
+    assert [draft.object.ips for draft in (found[0], found[252], found[253])] == [
+        ("10.244.1.1",),
+        ("10.244.1.253",),
+        (),
     ]
