@@ -3,8 +3,8 @@ printed, compared and applied.
 
 A new kind of operation is a module here, and a handler in ``kernel.operations``; nothing else changes
 (:mod:`emulator.plan.operations.operation` lists its declarations). MACs are ``aa:bb:cc:dd:ee:ff``; addresses
-and routes are CIDR strings. Invariant: a plan of a whole cluster only adds, and may be applied twice; the
-plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
+and prefixes are values of ``net``. Invariant: a plan of a whole cluster only adds, and may be applied twice;
+the plan of a change (:mod:`emulator.plan.difference`) also deletes, and is applied once.
 """
 
 from __future__ import annotations
