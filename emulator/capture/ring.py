@@ -284,11 +284,18 @@ class Taps:
                 del self._by_descriptor[descriptor]
                 self._epoll.unregister(descriptor)
         self.wait_until_closed()
-        self._closing = None if is_address_space_limited() else Thread(partial(_for_each, gone, _Tap.close))
-        if self._closing:
-            self._closing.start()
-        else:
+        if is_address_space_limited() or not self._close_beside(gone):
             _for_each(gone, _Tap.close)
+
+    def _close_beside(self, taps: Sequence[_Tap]) -> bool:
+        """Has a thread close ``taps``; returns False if none can be started."""
+        closing = Thread(partial(_for_each, taps, _Tap.close))
+        try:
+            closing.start()
+        except RuntimeError:
+            return False
+        self._closing = closing
+        return True
 
     def wait_until_closed(self) -> None:
         """Waits until the taps in deleted namespaces are closed: no thread of theirs runs any more."""

@@ -26,13 +26,17 @@ class Thread:
 
     def start(self) -> None:
         """Starts the thread. Raises RuntimeError if it does not run, as ``threading`` words it
-        (limits.explain).
+        (limits.explain); :meth:`join` waits for nothing then.
         """
         self._begun.acquire()
         self._ended.acquire()
-        _thread.start_new_thread(self._run, ())
-        if not self._begun.acquire(timeout=_PATIENCE):
-            raise RuntimeError("can't start new thread: it has ended at once")
+        try:
+            _thread.start_new_thread(self._run, ())
+            if not self._begun.acquire(timeout=_PATIENCE):
+                raise RuntimeError("can't start new thread: it has ended at once")
+        except RuntimeError:
+            self._ended.release()
+            raise
 
     def join(self) -> None:
         """Waits until a thread that was started has ended."""

@@ -47,6 +47,17 @@ def test_udp_clients_that_cannot_go_on_name_the_limit(how: object, monkeypatch: 
     assert "kernel.threads-max is " in str(explained)
 
 
+@pytest.mark.parametrize("how", [refuse, end_at_once])
+def test_nobody_waits_for_a_thread_that_did_not_start(how: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run at a low limit of processes waited for ever for the thread that should have closed taps."""
+    monkeypatch.setattr(threads, "_PATIENCE", 0.1)
+    monkeypatch.setattr(_thread, "start_new_thread", how)
+    thread = Thread(list)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        thread.start()
+    thread.join()
+
+
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_each_value_has_its_turn(most: int) -> None:
     seen: list[int] = []
