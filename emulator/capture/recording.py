@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from struct import Struct
@@ -186,29 +186,22 @@ class Recording:
         return bool(self.drain())
 
     def finish(self) -> None:
-        """Puts the moment's frames in order of time: a frame's number is then its place in the capture that
-        Wireshark shows.
+        """Takes the last frames of the moment. If they are kept, puts them in order of time: a frame's number
+        is then its place in the capture that Wireshark shows. Else it is its place among those that came.
         """
         self.drain()
+        if not self._keep:
+            return
         stamps, first, count = self._stamps, self._first, len(self._stamps)
         self.frames.sort(key=itemgetter(1))
-        if self._keep or len(self.frames) < count:
-            order = sorted(range(count), key=stamps.__getitem__)
-            if self._keep:
-                self.capture.reorder(order)
-            places = array("Q", bytes(8 * count))
-            for place, index in enumerate(order, first):
-                places[index] = place
-            self._stamps = array("q", map(stamps.__getitem__, order))
-            numbers: Iterable[int] = [places[frame[0] - first] for frame in self.frames]
-        else:
-            # both sorts are stable: the order of the frames is that of the capture
-            self._stamps = array("q", map(itemgetter(1), self.frames))
-            numbers = range(first, first + count)
+        order = sorted(range(count), key=stamps.__getitem__)
+        self.capture.reorder(order)
+        places = array("Q", bytes(8 * count))
+        for place, index in enumerate(order, first):
+            places[index] = place
+        self._stamps = array("q", map(stamps.__getitem__, order))
         new = tuple.__new__
-        self.frames = [
-            new(Frame, (number, *frame[1:])) for number, frame in zip(numbers, self.frames, strict=True)
-        ]
+        self.frames = [new(Frame, (places[frame[0] - first], *frame[1:])) for frame in self.frames]
 
     def begin_moment(self) -> None:
         """Drops the decoded frames of the moment that was judged."""

@@ -368,7 +368,8 @@ class Prober:
         if self._fresh_ports:
             self._bind(sock, self._fresh_ports)
         job.started = time.time_ns()
-        code = sock.connect_ex((flow.to.ip, flow.to.port))
+        # a plain str: Python takes any other through the codec of domain names
+        code = sock.connect_ex((str(flow.to.ip), flow.to.port))
         job.src = Endpoint.of(*sock.getsockname()[:2])
         self._keep(job, sock)
         if code not in (0, errno.EINPROGRESS):

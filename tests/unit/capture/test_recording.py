@@ -142,8 +142,8 @@ def test_a_recording_that_nobody_wants_keeps_no_frame(rings: Rings) -> None:
         rings.put((first + 2, DATA), (first, SYN), (first + 1, NOISE), (first + 3, FIN))
         recording.finish()
         assert [(frame.number, frame.time) for frame in recording.frames] == [
-            (first // 10 * 4 + place, first + place) for place in (0, 2, 3)
-        ], "they are numbered as if it were kept"
+            (first // 10 * 4 + place, first + time) for place, time in ((0, 2), (1, 0), (3, 3))
+        ], "they are numbered as they came"
         recording.begin_moment()
     assert (len(recording.capture), recording.capture._spill.size, recording.count) == (0, 0, 8)
     recording.close()

@@ -49,7 +49,7 @@ def test_udp_clients_that_cannot_go_on_name_the_limit(how: object, monkeypatch: 
 
 @pytest.mark.parametrize("how", [refuse, end_at_once])
 def test_nobody_waits_for_a_thread_that_did_not_start(how: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run at a low limit of processes waited for ever for the thread that should have closed taps."""
+    """Ends a run at a low limit of processes, which waited for ever for the thread that closes taps."""
     monkeypatch.setattr(threads, "_PATIENCE", 0.1)
     monkeypatch.setattr(_thread, "start_new_thread", how)
     thread = Thread(list)
