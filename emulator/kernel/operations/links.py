@@ -85,7 +85,7 @@ def delete(ops: Sequence[DelLink], kernel: Applied) -> None:
         links.forget((op.netns, op.name))
     for rows in doomed.values():
         links.queue(rows[0][0], delete_links([index for _, index in rows]))
-    links.flush()
+    links.flush_at_once()
 
 
 def new_bridge(index: int, name: str, mac: str) -> bytes:
