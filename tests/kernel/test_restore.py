@@ -17,6 +17,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.netns import check_output, finish, start
 from emulator.kernel.restore import Restore, open_restore
 from emulator.kernel.rules import RuleLoader
+from emulator.net import IPV4
 from emulator.plan.operations import AddNetns, ChangeRules, Plan
 from emulator.plan.rulechange import ChainEdit, RuleChange, TableChange
 from tests.sandboxed import in_sandbox
@@ -37,7 +38,7 @@ def change(*rules: str) -> str:
 
 def change_of(*added: str) -> ChangeRules:
     tables = TableChange(table="nat", edits=(ChainEdit(chain="ONE", appended=added),))
-    return ChangeRules(netns="a", why="x", tool="iptables-restore", change=RuleChange((tables,)))
+    return ChangeRules(netns="a", why="x", family=IPV4, tool="iptables-restore", change=RuleChange((tables,)))
 
 
 def rules_of_one(applied: Applied) -> list[str]:
@@ -113,6 +114,7 @@ def test_a_wrapper_that_cannot_be_kept_running_is_started_for_each_change(
     program = tmp_path / COMMAND[0]
     program.write_text(f"#!/bin/sh\n{wrapper.format(shutil.which(COMMAND[0]))}\n")
     program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(
         "emulator.kernel.rules.open_restore", partial(open_restore, seconds=10 if goes_on else 0.5)
     )
@@ -121,7 +123,7 @@ def test_a_wrapper_that_cannot_be_kept_running_is_started_for_each_change(
     def seen() -> tuple[list[str], int]:
         applied = made()
         finish(start(applied.namespaces, "a", COMMAND), "a", FIRST)
-        loader = RuleLoader(applied.namespaces, str(program))
+        loader = RuleLoader(applied.namespaces, program.name)
         for added in ("-p tcp -j TWO", "-j RETURN"):
             loader.load([change_of(added)])
         kept = len(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
