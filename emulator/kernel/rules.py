@@ -28,6 +28,7 @@ from .restore import Restore, open_restore
 # characters of a text for nft that this process loads itself; longer ones are loaded by processes, several at
 # once
 SMALL_TEXT = 65536
+_NFT = "iptables-nft-restore"
 _PIECE = 8192  # characters; as a message some 20 times as many bytes at most
 LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Services
 
@@ -72,7 +73,10 @@ class RuleLoader:
                 small.append((op, text))
             elif isinstance(op, ChangeRules) and (restore := self._restore_for(op)):
                 restore.begin(text)
-                changing.append(restore)
+                if self.iptables == _NFT:
+                    changing.append(restore)
+                else:  # the other flavour has one lock for all namespaces, and does not wait for it
+                    restore.finish(LOAD_SECONDS)
             else:
                 running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
@@ -131,11 +135,7 @@ class RuleLoader:
     def _taken_away(self, op: Load) -> bool:
         """Returns whether ``op`` only deletes rules of iptables-nft, and that is done."""
         change = op.change if isinstance(op, ChangeRules) else None
-        if (
-            not isinstance(change, RuleChange)
-            or not change.only_removes
-            or self.iptables != "iptables-nft-restore"
-        ):
+        if not isinstance(change, RuleChange) or not change.only_removes or self.iptables != _NFT:
             return False
         key = op.netns, op.family
         if key not in self._nf_tables:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -131,6 +132,32 @@ def test_a_wrapper_that_cannot_be_kept_running_is_started_for_each_change(
         return rules_of_one(applied), kept
 
     assert seen() == (["-p tcp -j TWO", "-j RETURN"], goes_on)
+
+
+@pytest.mark.parametrize("flavour", ["nft", "legacy"])
+def test_both_flavours_change_many_namespaces(flavour: str) -> None:
+    """Changes three namespaces at once. Those of iptables-legacy have one lock, for which nobody waits."""
+    names, command = ["a", "b", "c"], f"iptables-{flavour}-restore"
+
+    @in_sandbox
+    def saved() -> list[str]:
+        plan = Plan(name="rules", operations=tuple(AddNetns(netns=name, why="x") for name in names))
+        applied = apply(plan, Applied(command))
+        for name in names:
+            finish(start(applied.namespaces, name, [command, "--noflush"]), name, FIRST)
+        for number in range(5):
+            change = change_of(
+                *(f"-s 10.{number}.{more % 250}.{more // 250}/32 -j RETURN" for more in range(300))
+            )
+            applied.rules.load([replace(change, netns=name) for name in names])
+        applied.close()
+        return [
+            check_output(applied.namespaces, name, [command.replace("restore", "save"), "-t", "nat"])
+            for name in names
+        ]
+
+    for text in saved():
+        assert text.count("-A ONE ") == 1500
 
 
 def test_a_killed_one_is_no_refusal() -> None:
