@@ -34,9 +34,8 @@ class Links:
         self._peers: dict[tuple[str, str], tuple[str, str]] = {}  # the other end of each veth
         self._sockets: dict[str, NetlinkSocket] = {}
         self._queues: dict[str, list[tuple[bytes, Operation]]] = {}
-        self._rising: dict[
-            str, list[str]
-        ] = {}  # namespace → its ends of pairs that were made since all were up
+        # namespace → its ends of pairs that were made since all were up
+        self._rising: dict[str, list[str]] = {}
 
     # --- which there are ---
 

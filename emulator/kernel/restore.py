@@ -68,7 +68,6 @@ class Restore:
                 poll.register(self._in, select.POLLOUT)
             ready = poll.poll(max(0, 1000 * (end - time.monotonic())))
             if not ready:
-                self.close()
                 raise ToolKilledError(self._netns, self._command, f"no end after {seconds:.0f} s", self._text)
             for stream, _ in ready:
                 if stream == self._in:

@@ -64,7 +64,7 @@ class RuleLoader:
     def _load_at_once(self, ops: Sequence[Load]) -> None:
         """Loads ``ops``, each of another namespace. Each is rendered once."""
         small, running = list[tuple[Load, str]](), list[tuple[Popen[str], Load, str]]()
-        changing: list[Restore] = []
+        changing: list[tuple[ChangeRules, Restore]] = []
         for op in ops:
             if self._taken_away(op):
                 continue
@@ -73,10 +73,9 @@ class RuleLoader:
                 small.append((op, text))
             elif isinstance(op, ChangeRules) and (restore := self._restore_for(op)):
                 restore.begin(text)
-                if self.iptables == _NFT:
-                    changing.append(restore)
-                else:  # the other flavour has one lock for all namespaces, and does not wait for it
-                    restore.finish(LOAD_SECONDS)
+                changing.append((op, restore))
+                if self.iptables != _NFT:  # that flavour has one lock for all namespaces, and does not wait
+                    self._finish_change(*changing.pop())
             else:
                 running.append((start(self._namespaces, op.netns, self._command(op)), op, text))
         for op, text in small:
@@ -85,8 +84,8 @@ class RuleLoader:
         for process, op, text in running:
             with self._piecewise(op):
                 finish(process, op.netns, text, LOAD_SECONDS)
-        for restore in changing:
-            restore.finish(LOAD_SECONDS)
+        for change, restore in changing:
+            self._finish_change(change, restore)
         self._with_nft |= {op.netns for op in ops if op.tool == "nft"}
 
     def _restore_for(self, op: ChangeRules) -> Restore | None:
@@ -105,6 +104,13 @@ class RuleLoader:
         if key not in self._restores:
             self._restores[key] = Restore(self._namespaces, op.netns, self._command(op))
         return self._restores[key]
+
+    def _finish_change(self, op: ChangeRules, restore: Restore) -> None:
+        try:
+            restore.finish(LOAD_SECONDS)
+        except KernelError:  # it has ended: the next change needs another one
+            self._restores.pop((op.netns, op.family)).close()
+            raise
 
     @contextmanager
     def _piecewise(self, op: Load) -> Iterator[None]:

@@ -14,6 +14,7 @@ from ..journeys.correlate import Correlation, correlate
 from ..journeys.tokens import find_answering
 from ..kernel.apply import Applied, do
 from ..kernel.inspect import collect_state, count_overflows, read_addresses
+from ..model.expectations import Expectation
 from ..model.findings import Reached
 from ..model.flows import Attempt, Flow
 from ..model.frames import Frame
@@ -88,7 +89,7 @@ def _probe(
             send = partial(
                 prober.probe, talk=not schedule.pairs, relayed=relayed, hidden=hidden, servers=servers
             )
-            attempts += _send(send, schedule, flows, {*hidden, *servers}, live, prober)
+            attempts += _send(send, flows, schedule.expectations, {*hidden, *servers}, prober, schedule.pairs)
             do([gone for route in routes for gone in route.undo()], live.applied)
     after = count_overflows(live.applied.namespaces, netns)
     return attempts, frozenset(name for name in netns if after[name] > before[name])
@@ -96,68 +97,61 @@ def _probe(
 
 def _send(
     send: Callable[..., list[Attempt]],
-    schedule: Schedule,
     flows: Sequence[Flow],
+    expectations: Mapping[str, Expectation],
     unseen: Collection[str],
-    live: Live,
     prober: Prober,
+    pairs: bool,
 ) -> list[Attempt]:
     """Sends the attempts that are enough, and as many again of flows of which an endpoint was not met, until
-    all that were planned are sent.
+    all that were planned are sent. Crafted packets go with the first.
     """
-    now, seen = [_at_first(flow, schedule, unseen) for flow in flows], len(live.recording.frames)
-    sent = send(now, crafted=not schedule.pairs)
-    left = [
-        replace(flow, attempts=flow.attempts - first.attempts)
-        for flow, first in zip(flows, now, strict=True)
-        if first.attempts < flow.attempts
-    ]
+    recording, sent, left, crafted = prober.recording, list[Attempt](), list(flows), not pairs
+    seen = len(recording.frames)
     while left:
-        live.recording.drain()
-        missed = find_missed(left, schedule, sent, live.recording.frames[seen:])
-        prober.pass_over(sum(flow.attempts for flow in left) - sum(flow.attempts for flow in missed))
-        if not missed:
-            break
-        now = [replace(flow, attempts=min(flow.attempts, flow.enough)) for flow in missed]
-        sent += send(now, crafted=False)
-        left = [
-            replace(flow, attempts=flow.attempts - flow.enough)
-            for flow in missed
-            if flow.enough < flow.attempts
+        now = [_part(flow, expectations[flow.name], unseen) for flow in left]
+        sent += send(now, crafted=crafted)
+        crafted = False
+        rest = [
+            replace(flow, attempts=flow.attempts - part.attempts)
+            for flow, part in zip(left, now, strict=True)
+            if part.attempts < flow.attempts
         ]
+        if rest:
+            recording.drain()
+        left = find_missed(rest, expectations, sent, recording.frames[seen:])
+        prober.pass_over(sum(flow.attempts for flow in rest) - sum(flow.attempts for flow in left))
     return sent
 
 
-def _at_first(flow: Flow, schedule: Schedule, unseen: Collection[str]) -> Flow:
+def _part(flow: Flow, expected: Expectation, unseen: Collection[str]) -> Flow:
     """Returns ``flow`` with the attempts that are sent before it is asked who answered: all of them, if it is
     in ``unseen``, whose endpoints the frames do not tell, if no endpoint must be met, or if no socket sends
     it: crafted packets are sent once.
     """
     by_socket = flow.protocol in ("TCP", "UDP")
-    if not flow.enough or not by_socket or flow.name in unseen:
-        return flow
-    if not schedule.expectations[flow.name].must_meet:
+    if not (flow.enough and by_socket and expected.must_meet) or flow.name in unseen:
         return flow
     return replace(flow, attempts=min(flow.attempts, flow.enough))
 
 
 def find_missed(
-    flows: Sequence[Flow], schedule: Schedule, sent: Sequence[Attempt], frames: Sequence[Frame]
+    flows: Sequence[Flow],
+    expectations: Mapping[str, Expectation],
+    sent: Sequence[Attempt],
+    frames: Sequence[Frame],
 ) -> list[Flow]:
     """Returns those of ``flows`` of which an endpoint that must be met has not answered ``sent``, as far as
     ``frames`` show.
     """
+    if not flows:
+        return []
     names = {flow.name for flow in flows}
-    answering = (
-        find_answering([attempt for attempt in sent if attempt.flow in names], frames) if names else {}
-    )
+    answering = find_answering([attempt for attempt in sent if attempt.flow in names], frames)
     return [
         flow
         for flow in flows
-        if any(
-            group.isdisjoint(answering.get(flow.name, ()))
-            for group in schedule.expectations[flow.name].must_meet
-        )
+        if any(group.isdisjoint(answering[flow.name]) for group in expectations[flow.name].must_meet)
     ]
 
 

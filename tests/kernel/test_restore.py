@@ -160,6 +160,17 @@ def test_both_flavours_change_many_namespaces(flavour: str) -> None:
         assert text.count("-A ONE ") == 1500
 
 
+@in_sandbox
+def test_a_change_after_a_refusal_has_another_command() -> None:
+    applied = made()
+    finish(start(applied.namespaces, "a", COMMAND), "a", FIRST)
+    with pytest.raises(KernelError, match="NOWHERE"):
+        applied.rules.load([change_of("-j NOWHERE")])
+    applied.rules.load([change_of("-j RETURN")])
+    assert rules_of_one(applied) == ["-j RETURN"]
+    applied.close()
+
+
 def test_a_killed_one_is_no_refusal() -> None:
     @in_sandbox
     def said() -> list[str]:

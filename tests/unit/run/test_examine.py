@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 from emulator.journeys.correlate import Correlation
+from emulator.model.expectations import Expectation, Possibilities
 from emulator.model.flows import Attempt, Client, Destination, Flow
 from emulator.model.frames import Frame
+from emulator.model.reasons import Reason, Why
 from emulator.net import Address, Endpoint
-from emulator.run.examine import _at_first, _keep, find_missed
-from emulator.schedule.schedule import Schedule
+from emulator.run.examine import _keep, _part, find_missed
 
 CLIENT = Client(
     kind="pod", label="pod default/c", netns="default_c", ip=Address("10.244.1.2"), node="worker-1"
@@ -86,30 +86,33 @@ WEB, OTHER = Endpoint.of("10.244.1.9", 8080), Endpoint.of("10.244.2.9", 8080)
 TO_WEB = replace(flow(""), connection="", attempts=21, enough=18)
 
 
-def schedule_of(*must_meet: frozenset[Endpoint]) -> Schedule:
-    promise = SimpleNamespace(must_meet=must_meet)
-    return SimpleNamespace(expectations={TO_WEB.name: promise})  # type: ignore[return-value]
+def promise(*must_meet: frozenset[Endpoint]) -> Expectation:
+    return Expectation(
+        possibilities=Possibilities(()), because=Reason(why=Why.CLUSTER_IP_FROM_POD), must_meet=must_meet
+    )
 
 
-def test_enough_attempts_are_sent_at_first() -> None:
-    each = schedule_of(frozenset({WEB}), frozenset({OTHER}))
-    assert _at_first(TO_WEB, each, ()).attempts == 18
-    assert _at_first(TO_WEB, each, {TO_WEB.name}).attempts == 21
-    assert _at_first(TO_WEB, schedule_of(), ()).attempts == 21
-    assert _at_first(replace(TO_WEB, enough=0), each, ()).attempts == 21
-    assert _at_first(replace(TO_WEB, attempts=9), each, ()).attempts == 9
-    assert _at_first(replace(TO_WEB, protocol="UDP"), each, ()).attempts == 18
-    assert _at_first(replace(TO_WEB, protocol="SCTP"), each, ()).attempts == 21  # crafted packets alone
+EACH = promise(frozenset({WEB}), frozenset({OTHER}))
+
+
+def test_enough_attempts_are_sent_before_it_is_asked_who_answered() -> None:
+    assert _part(TO_WEB, EACH, ()).attempts == 18
+    assert _part(TO_WEB, EACH, {TO_WEB.name}).attempts == 21
+    assert _part(TO_WEB, promise(), ()).attempts == 21
+    assert _part(replace(TO_WEB, enough=0), EACH, ()).attempts == 21
+    assert _part(replace(TO_WEB, attempts=9), EACH, ()).attempts == 9
+    assert _part(replace(TO_WEB, protocol="UDP"), EACH, ()).attempts == 18
+    assert _part(replace(TO_WEB, protocol="SCTP"), EACH, ()).attempts == 21  # crafted packets alone
 
 
 def test_the_others_are_sent_if_an_endpoint_has_not_answered() -> None:
-    each = schedule_of(frozenset({WEB}), frozenset({OTHER}))
     sent = [attempt(TO_WEB)]
     opening = frame(0, "S")._replace(token=7)
     answers = [
         opening._replace(src=end.address, sport=end.port, flags="SA", reply=True, token=7)
         for end in (WEB, OTHER)
     ]
-    assert find_missed([TO_WEB], each, sent, [opening, answers[0]]) == [TO_WEB]
-    assert find_missed([TO_WEB], each, sent, [opening, *answers]) == []
-    assert find_missed([TO_WEB], schedule_of(frozenset({WEB, OTHER})), sent, [opening, answers[0]]) == []
+    either = promise(frozenset({WEB, OTHER}))
+    assert find_missed([TO_WEB], {TO_WEB.name: EACH}, sent, [opening, answers[0]]) == [TO_WEB]
+    assert find_missed([TO_WEB], {TO_WEB.name: EACH}, sent, [opening, *answers]) == []
+    assert find_missed([TO_WEB], {TO_WEB.name: either}, sent, [opening, answers[0]]) == []
