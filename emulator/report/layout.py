@@ -27,6 +27,7 @@ _GAP = 2  # spaces between two columns in tabulate's plain format
 _APART = 3  # spaces between two facts on one line
 _WIDEST = 100  # columns: what stands at the right end of a line does so here at most
 NARROW_HEAD = 24  # a name up to this wide has its record beside it, not below
+_LABELS = re.compile(r"[^,]*,|[^,]+")
 _PARTS = re.compile(r"\(podwire doc semantics \d+\)[^ ]*|[^ ]+")
 
 
@@ -64,10 +65,14 @@ Text = Sequence[Word]
 def words(text: str, code: str = "") -> list[Word]:
     """Returns the words of ``text``, printable. Between two wide characters a line may be folded, as it is in
     the scripts that have them; then they are words. A section that is cited is one word: it can be pasted.
+    Each label of a selector is a word, too.
     """
     found: list[Word] = []
     for part in _PARTS.findall(printable(text)):
-        pieces = [part] if part.isascii() else _pieces(part)
+        labels = _LABELS.findall(part)
+        if not all("=" in label for label in labels):
+            labels = [part]
+        pieces = [piece for label in labels for piece in ([label] if label.isascii() else _pieces(label))]
         found += [Word(piece, code, glued=number > 0) for number, piece in enumerate(pieces) if piece]
     return found
 
@@ -134,15 +139,19 @@ class Screen:
         return [line.painted for line in lines if line.filled]
 
     def spread(self, left: Text, right: Text, first: str = "", hang: str = "") -> list[str]:
-        """Returns ``left``, with ``right`` at the right end of the line; below, where that has no room."""
+        """Returns ``left``, with ``right`` at the right end of the line; of the next one, where it has no
+        room.
+        """
         if self.width is None or not right:
             return self.pack([left, right] if right else [left], first, hang)
         lines = self._fold(left, _Line(self.paint, first), hang)
-        gap = min(self.width, _WIDEST) - lines[-1].size - _measured(right)
-        if gap >= _APART:
-            lines[-1].add(" " * gap, right)
+        edge = min(self.width, _WIDEST) - _measured(right)
+        if edge - lines[-1].size < _APART:
+            lines.append(_Line(self.paint, hang))
+        if edge >= lines[-1].size:
+            lines[-1].add(" " * (edge - lines[-1].size), right)
         else:
-            lines += self._fold(right, _Line(self.paint, hang), hang)
+            lines[-1:] = self._fold(right, lines[-1], hang)
         return [line.painted for line in lines]
 
     def _room(self, size: int) -> bool:

@@ -5,12 +5,12 @@ A row of :data:`_TEXTS` is a template; its names are the parts of the warning, a
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import printable, shorten
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part
+from .layout import Screen
 
 FOLDED_FROM = 3  # as many warnings of one code become one for people
 _MOST_PLACES = 3  # places of others that a folded warning names
@@ -153,15 +153,15 @@ def render_warnings(warnings: Sequence[ManifestWarning], width: int | None, *, c
     """
     if not warnings:
         return ""
-    lines = ["WARNINGS"]
+    lines, screen = ["WARNINGS"], Screen(None if width is None else max(width, 20))
     for row in fold_warnings(warnings):
         first = f"{row.places[0]}: " if row.places else ""
-        lines += _wrapped(f"{row.code.value}  {first}{row.text}", width)
+        lines += screen.say(f"{first}{row.text}", f"{row.code.value}  ", _INDENT)
         if row.number > 1:
             others = ", ".join(row.places[1 : _MOST_PLACES + 1])
             more = ", …" if len(row.places) > _MOST_PLACES + 1 else ""
-            line = f"{_INDENT}and {row.number - 1} more of this kind: {others}{more}"
-            lines += _wrapped(line.rstrip(": "), width)
+            line = f"and {row.number - 1} more of this kind: {others}{more}"
+            lines += screen.say(line.rstrip(": "), _INDENT, _INDENT)
     codes = tuple(dict.fromkeys(one.code.value for one in warnings))
     them = "it" if len(warnings) == 1 else "them"
     silences = (
@@ -169,7 +169,7 @@ def render_warnings(warnings: Sequence[ManifestWarning], width: int | None, *, c
         if called
         else f"--ignore {','.join(codes)} silences {them}"
     )
-    lines += _wrapped(f"podwire doc {' '.join(codes)} explains {them}; {silences}", width, "")
+    lines += screen.say(f"podwire doc {' '.join(codes)} explains {them}; {silences}")
     return "\n".join(lines)
 
 
@@ -178,20 +178,6 @@ def count_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> str:
     number = len(warnings)
     said = f"{number} warning{'' if number == 1 else 's'}" if number else ""
     return f"{said} (--strict)" if said and strict else said
-
-
-def _wrapped(line: str, width: int | None, hang: str = _INDENT) -> list[str]:
-    if width is None:
-        return [line]
-    start = line[: len(line) - len(line.lstrip())]
-    return textwrap.wrap(
-        line.lstrip(),
-        max(width, 20),
-        initial_indent=start,
-        subsequent_indent=hang,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 class _Words(dict[str, object]):

@@ -70,8 +70,23 @@ def test_facts_share_a_line_while_they_fit() -> None:
 
 def test_the_right_end_of_a_line_is_used_where_there_is_room() -> None:
     assert Screen(20).spread(words("left"), words("right")) == ["left           right"]
-    assert Screen(10).spread(words("left"), words("right"), hang="  ") == ["left", "  right"]
+    assert Screen(10).spread(words("left"), words("right"), hang="  ") == ["left", "     right"]
     assert Screen(400).spread(words("left"), words("right")) == [f"left{' ' * 91}right"]
+
+
+def test_what_has_no_room_at_the_right_end_stands_at_that_of_the_next_line() -> None:
+    assert Screen(14).spread(words("a long word"), words("9 s")) == ["a long word", "           9 s"]
+    assert Screen(4).spread(words("long"), words("right end")) == ["long", "right", "end"]
+
+
+def test_labels_are_folded_at_their_commas() -> None:
+    labels = "app.kubernetes.io/name=shop,app.kubernetes.io/part-of=shop,tier=web)"
+    assert Screen(40).say(f"the labels {labels}") == [
+        "the labels app.kubernetes.io/name=shop,",
+        "app.kubernetes.io/part-of=shop,tier=web)",
+    ]
+    address = "https://example.org/?a=1,2&b=3,4"
+    assert Screen(10).say(address) == [address]
 
 
 def test_a_table_that_has_no_room_is_records() -> None:
