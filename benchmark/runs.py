@@ -69,7 +69,7 @@ def measure_bring_up(setting: Setting) -> Iterator[Figure]:
     planning, ours, floors = [], [], []
     for _ in range(setting.rounds):
         planning.append(timed(partial(plan_manifests, manifests)))
-        floors.append(sandbox.run(partial(_floor_inside, program, operations)))
+        floors.append(sandbox.run(partial(run_floor, program, operations)))
         settle_down()
         ours.append(sandbox.run(partial(_podwire_inside, plan, setting.iptables)))
         settle_down()
@@ -101,7 +101,10 @@ def _podwire_inside(plan: Plan, iptables: str, _: sandbox.Channel) -> float:
     return timed(lambda: apply(plan, Applied(iptables)))
 
 
-def _floor_inside(program: Path, operations: str, _: sandbox.Channel) -> dict[str, float]:
+def run_floor(program: Path, operations: str, _: sandbox.Channel) -> dict[str, float]:
+    """Runs the compiled floor.c on ``operations``; returns the seconds of each stage, and of all. Only for
+    the inside of a sandbox.
+    """
     result = subprocess.run([program], input=operations, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(result.stderr)

@@ -154,12 +154,20 @@ class ControlPlane:
     """
 
     def __init__(
-        self, inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+        self,
+        inventory: Inventory,
+        *,
+        seed: int = 0,
+        proxy_mode: ProxyMode | None = None,
+        run: bool = False,
+        watched: bool = False,
     ) -> None:
         """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
-        the input's; ``run``: commands of containers may run.
+        the input's; ``run``: commands of containers may run. ``watched``: others than the controllers ask the
+        store for its events, so that they are kept when the controllers have seen them.
         """
         self.store = Store()
+        self._watched = watched
         self.blame: tuple[Origin, str] | None = None
         self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
         cluster = inventory.cluster
@@ -226,6 +234,8 @@ class ControlPlane:
             for controller in _CONTROLLERS:
                 self._consult(controller)
             if self.store.resourceVersion == before:
+                if not self._watched:
+                    self.store.forget()  # every controller has seen all events
                 return
         raise AssertionError(f"the controllers reach no fixed point: {[*self.store.watch(before)][:3]}")
 

@@ -366,11 +366,8 @@ def family_of(text: str) -> Family | None:
     """Returns the family of an address or prefix; None for what is neither ("", "None", a name)."""
     if type(text) is Address:
         return text.family
-    return _family_of(text)
-
-
-@lru_cache(maxsize=1 << 16)
-def _family_of(text: str) -> Family | None:
+    if text in ("", "None"):  # as most Services have
+        return None
     try:
         return (Prefix(text) if "/" in text else Address(text)).family
     except AddressError:

@@ -75,6 +75,10 @@ class Live:
         for worker in self._workers:
             worker.check()
 
+    def channels(self) -> list[int]:
+        """Returns the descriptors that become readable when a server, speaker or proxy ends."""
+        return [fd for worker in self._workers if (fd := worker.fileno()) is not None]
+
     def begin(self, state: ClusterState) -> None:
         """Starts the processes beside the loaded rules."""
         self._workers = _workers(state, self.applied)

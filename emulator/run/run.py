@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -44,6 +43,7 @@ from ..schedule.schedule import (
     plan_schedule,
     require_flows,
 )
+from ..starting import collect_rarely
 from ..traffic.send import Prober
 from .announcement import announcement, machines
 from .clock import Clock
@@ -108,8 +108,8 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
     others = options.keep and any(one.stays for one in find_running())  # seen from out here alone
     which = f" --cluster {os.getpid()}" if others else ""
 
-    def conclude(report: Report) -> Exit:
-        return _conclude(run, delivery, report, which)
+    def conclude(report: Report, live: Live) -> Exit:
+        return _conclude(run, delivery, report, live, which)
 
     return sandbox.run(lambda channel: run_inside(channel, run, delivery, conclude))
 
@@ -119,7 +119,7 @@ def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, optio
     as ``options`` ask for.
     """
     run = prepare(scenario, flows, promise, options, Clock())
-    return sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: _timed(run, report)))
+    return sandbox.run(lambda channel: run_inside(channel, run, None, lambda report, _: _timed(run, report)))
 
 
 def find_directory(state: ClusterState, options: Options) -> tuple[Path | None, str]:
@@ -181,7 +181,7 @@ class Run:
 
 
 def run_inside(
-    channel: sandbox.Channel, run: Run, delivery: Delivery | None, then: Callable[[Report], T]
+    channel: sandbox.Channel, run: Run, delivery: Delivery | None, then: Callable[[Report, Live], T]
 ) -> T:
     """Builds the cluster, examines every moment, delivers and writes; then calls ``then``, while everything
     is still up.
@@ -203,7 +203,7 @@ def run_inside(
             )
             with run.clock.phase("evidence"):
                 report = hand_over(run, delivery, report, live, found)
-        return then(report)
+        return then(report, live)
 
 
 @contextmanager
@@ -213,9 +213,8 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
     """
     schedule = run.schedule
     use_limits()
-    # a moment holds up to millions of frames: looking for cycles among them costs more than they could free
-    gc.disable()
-    gc.freeze()
+    collect_rarely()
+    gc.freeze()  # all that was loaded and planned stays
     channel.announce(announcement(schedule.state, started, run.options.keep))
     size = f"building {len(schedule.state.nodes)} nodes, {len(schedule.state.pods)} Pods"
     with run.clock.phase("build"), phase(size, shown=not run.options.quiet):
@@ -301,10 +300,12 @@ def _counted(items: Iterable[T], step: Step) -> Iterator[T]:
         step(1)
 
 
-def _conclude(run: Run, delivery: Delivery, report: Report, which: str) -> Exit:
+def _conclude(run: Run, delivery: Delivery, report: Report, live: Live, which: str) -> Exit:
     _timed(run, report)
     if run.options.keep:
-        _stay_up(run.schedule.moments[-1].state, which)
+        from .stay import stay  # with asyncio, which is slow to import
+
+        stay(live, invite(run.schedule.moments[-1].state, which))
     if delivery.failed:
         return Exit.BAD_INPUT
     return Exit.OK if report.ok else Exit.FLOW_FAILED
@@ -350,12 +351,3 @@ def invite(state: ClusterState, which: str) -> str:
         f"  podwire exec{which} {state.nodes[-1].name} -- ip route\n"
         "  podwire ps"
     )
-
-
-def _stay_up(state: ClusterState, which: str) -> None:
-    """Waits for Ctrl-C."""
-    print(invite(state, which), file=sys.stderr)
-    # blocked and waited for: no signal can come between
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    signal.sigwait({signal.SIGINT})
-    print(file=sys.stderr)

@@ -97,6 +97,10 @@ class Store:
             )
         return self._since(since, kind)
 
+    def forget(self) -> None:
+        """Forgets all events, where nobody watches who has not seen them."""
+        self._events.clear()
+
     def _since(self, since: int, kind: str) -> Iterator[Event]:
         newest = []
         for event in reversed(self._events):

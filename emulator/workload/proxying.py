@@ -11,7 +11,6 @@ client is an address and port, with a socket of its own, and is dropped when it 
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -322,7 +321,6 @@ def proxies(namespaces: Namespaces) -> Worker:
     """Returns the process that relays as its state says: nothing where the mode has no relays."""
 
     def work(inbox: Inbox) -> None:
-        gc.enable()  # the run has disabled it for its own few seconds; this process may run long
         asyncio.run(_run(inbox, namespaces))
 
     return Worker("the proxies", work)

@@ -136,6 +136,10 @@ class Worker:
             self._channel.send(None)
             return bool(self._hear())
 
+    def fileno(self) -> int | None:
+        """Returns the descriptor that becomes readable when the process ends; None before it has started."""
+        return None if self._channel is None else self._channel.fileno()
+
     def check(self) -> None:
         """Raises WorkerError when the process has ended."""
         if self._channel is not None and self._has_ended():

@@ -8,13 +8,16 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmark import first_packets, scale, throughput
+from benchmark import clusters, first_packets, floor, scale, throughput
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import TEXT_MODES, Modes, Setting
+from benchmark.runs import plan_manifests, run_floor
+from emulator.kernel import sandbox
 from emulator.kernel.iptables import find_iptables
 from tests.guest import with_guest
 from tests.sandboxed import ROOT
@@ -24,6 +27,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow]
 needs_iperf3 = pytest.mark.skipif(
     not shutil.which("iperf3"),
     reason="iperf3 is not installed: scripts/with-env installs it for scripts/bench",
+)
+needs_gcc = pytest.mark.skipif(
+    not shutil.which("gcc"), reason="gcc is not installed: scripts/with-env installs it for scripts/bench"
 )
 CHANGES = ("one endpoint changed", "one Service removed", "one Service added")
 
@@ -45,6 +51,19 @@ def bench(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def setting(directory: Path) -> Setting:
     return Setting(rounds=1, services=(3,), directory=directory, iptables=find_iptables(""))
+
+
+@needs_gcc
+def test_the_kernel_floor_applies_a_plan_in_its_order(tmp_path: Path) -> None:
+    """Tests a plan in which links of nodes come before bridges, as every plan with nodes has them."""
+    subprocess.run(["gcc", "-o", tmp_path / "floor", floor.SOURCE], check=True)
+    plan = plan_manifests(
+        clusters.write(tmp_path / "some.yaml", clusters.deployments(workers=2, services=2, replicas=2))
+    )
+    operations = floor.describe_for_floor(plan, find_iptables(""), tmp_path)
+    seconds = sandbox.run(partial(run_floor, tmp_path / "floor", operations))
+    assert seconds["seconds"] == pytest.approx(sum(seconds.values()) - seconds["seconds"], abs=1e-3)
+    assert all(seconds.values())
 
 
 def test_the_command_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from emulator.run.clock import Clock
 from emulator.run.examine import examine
 from emulator.run.live import Live
 from emulator.run.run import Options, prepare, run_inside
+from emulator.run.stay import stay
 from emulator.schedule.schedule import plan_flows
 from emulator.traffic.send import Prober
 from emulator.workload.worker import WorkerError
@@ -46,7 +48,7 @@ def error_of(name: str, topology: str, mode: str) -> WorkerError:
     scenario = scenario_of(topology, proxy_mode=mode)
     run = prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
     with pytest.raises(WorkerError) as raised:
-        sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: report.summary))
+        sandbox.run(lambda channel: run_inside(channel, run, None, lambda report, _: report.summary))
     return raised.value
 
 
@@ -112,3 +114,17 @@ def test_a_server_without_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert "the process of the echo servers has ended: too many open files" in str(
         error_of("", "three-networks", "iptables")
     )
+
+
+def test_a_cluster_that_stays_up_ends_when_its_servers_die(capfd: pytest.CaptureFixture[str]) -> None:
+    def kill_later(live: Live, said: str) -> None:
+        threading.Timer(0.5, kill, (live, "the echo servers")).start()
+        stay(live, said)
+
+    scenario = scenario_of("three-networks")
+    run = prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
+    with pytest.raises(WorkerError, match="the process of the echo servers was killed by SIGKILL"):
+        sandbox.run(
+            lambda channel: run_inside(channel, run, None, lambda _, live: kill_later(live, "it stays up"))
+        )
+    assert "it stays up" in capfd.readouterr().err

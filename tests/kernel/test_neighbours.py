@@ -87,7 +87,7 @@ def cluster(pods: int, workers: int) -> str:
 def learnt(scenario: Scenario, *, pairs: bool = False) -> tuple[Report, set[Neighbour]]:
     """Returns the report of a run, and the neighbours that its namespaces know by ARP when it is over."""
 
-    def read(report: Report) -> tuple[Report, set[Neighbour]]:
+    def read(report: Report, _: object) -> tuple[Report, set[Neighbour]]:
         found: set[Neighbour] = set()
         for path in RUN_NETNS.iterdir():
             command = ["ip", "-j", "-n", path.name, "neighbour", "show"]

@@ -80,7 +80,7 @@ def test_verdicts_are_those_of_any_other_host(topology: str) -> None:
     run = prepare(
         scenario_of(topology), *plan_flows(scenario_of(topology)), Options(iptables=flavour()), Clock()
     )
-    report = sandbox.run(lambda channel: run_inside(channel, run, None, lambda report: report))
+    report = sandbox.run(lambda channel: run_inside(channel, run, None, lambda report, _: report))
     assert [
         (result.flow.name, say_verdict(result)) for result in report.flows if result.verdict != "pass"
     ] == []
