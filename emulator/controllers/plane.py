@@ -99,7 +99,7 @@ from .workloads import (
     surplus_pods,
 )
 
-NOW = "0001-01-01T00:00:00Z"  # the time of everything here: no controller reads a clock
+NOW = "0001-01-01T00:00:00Z"  # the time of a cluster that does not live: no controller reads a clock
 WORKLOADS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
 _MOST_ROUNDS = 20  # a controller that still writes after so many is at fault
 _ONE_BY_ONE = 100_000  # Pods times Services that are compared singly; beyond it everything is made again
@@ -138,7 +138,7 @@ def _ref(one: Any) -> ObjectRef:
     return ObjectRef(kind, f"{namespace}/{name}" if namespace else name)
 
 
-class _Controller(NamedTuple):
+class Controller(NamedTuple):
     """Describes a controller. ``run`` gets the events since its last run, None in its first run (or if it has
     missed some); ``concerns`` returns whether it must run after an event.
     """
@@ -160,14 +160,19 @@ class ControlPlane:
         seed: int = 0,
         proxy_mode: ProxyMode | None = None,
         run: bool = False,
-        watched: bool = False,
+        workloads: Sequence[Controller] = (),
     ) -> None:
         """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
-        the input's; ``run``: commands of containers may run. ``watched``: others than the controllers ask the
-        store for its events, so that they are kept when the controllers have seen them.
+        the input's; ``run``: commands of containers may run. ``workloads``: the cluster lives, and these
+        controllers make the Pods of its workloads; whoever holds it says the time (:attr:`now`), lets
+        controllers run that asked for it (:meth:`wake`), and asks the store for its events.
         """
         self.store = Store()
-        self._watched = watched
+        self.lives = bool(workloads)
+        self.now = NOW
+        self.due: dict[str, float] = {}  # by controller: in how many seconds from ``now`` it runs again
+        self._woken: set[str] = set()
+        self._controllers = _controllers(workloads)
         self.blame: tuple[Origin, str] | None = None
         self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
         cluster = inventory.cluster
@@ -221,7 +226,7 @@ class ControlPlane:
         )
         for objects in given:
             for loaded in objects:
-                self.store.apply_loaded(loaded, now=NOW)
+                self.store.apply_loaded(loaded, now=self.now)
 
     # --- the loop -----------------------------------------------------------------------------------------
 
@@ -231,26 +236,40 @@ class ControlPlane:
         """
         for _ in range(_MOST_ROUNDS):
             before = self.store.resourceVersion
-            for controller in _CONTROLLERS:
+            for controller in self._controllers:
                 self._consult(controller)
             if self.store.resourceVersion == before:
-                if not self._watched:
+                if not self.lives:
                     self.store.forget()  # every controller has seen all events
                 return
         raise AssertionError(f"the controllers reach no fixed point: {[*self.store.watch(before)][:3]}")
 
     def resync(self) -> None:
         """Runs every controller once more, whatever changed."""
-        for controller in _CONTROLLERS:
+        for controller in self._controllers:
             controller.run(self, None)
             self._seen[controller.name] = self.store.resourceVersion
 
-    def _consult(self, controller: _Controller) -> None:
-        seen = self._seen.get(controller.name)
-        if seen == self.store.resourceVersion:
+    def wake(self, seconds: float, name: str) -> None:
+        """Asks that the controller ``name`` runs again in ``seconds``, or earlier if it asked for that
+        before, whatever happens until then.
+        """
+        self.due[name] = min(seconds, self.due.get(name, seconds))
+
+    def elapse(self, name: str) -> None:
+        """Lets the controller ``name`` run in the next :meth:`reconcile`: the time that it asked for has
+        come.
+        """
+        self.due.pop(name, None)
+        self._woken.add(name)
+
+    def _consult(self, controller: Controller) -> None:
+        seen, woken = self._seen.get(controller.name), controller.name in self._woken
+        if seen == self.store.resourceVersion and not woken:
             return
+        self._woken.discard(controller.name)
         events = self._since(seen)
-        if events is None or any(controller.concerns(event) for event in events):
+        if woken or events is None or any(controller.concerns(event) for event in events):
             controller.run(self, events)
         self._seen[controller.name] = self.store.resourceVersion
 
@@ -319,7 +338,7 @@ class ControlPlane:
         return [_draft(one) for one in rows]
 
     def _running(self) -> list[Draft[Pod]]:
-        return running_pods(self._pods(), Findings(), Waiting())
+        return running_pods(self._pods(), Findings(), Waiting(), lives=self.lives)
 
     def _workloads(self) -> Iterator[Loaded[Workload]]:
         for one in self.workloads():
@@ -338,7 +357,7 @@ class ControlPlane:
         meta = draft.object.metadata
         stored = self.store.get(Key(kind, meta.namespace, meta.name))
         if stored is None:
-            return self.store.add(draft.object, now=NOW, origin=draft.origin, base=draft.base)
+            return self.store.add(draft.object, now=self.now, origin=draft.origin, base=draft.base)
         return stored if stored.object is draft.object else self.store.update(draft.object)
 
     def _rank(self, kind: str, rows: Iterable[Stored]) -> None:
@@ -381,8 +400,7 @@ class ControlPlane:
 
     # --- Pods ---------------------------------------------------------------------------------------------
 
-    def _reconcile_workloads(self, events: Sequence[Event] | None) -> None:
-        findings = self._findings["workloads"] = Findings()
+    def _reconcile_static_pods(self, _: Sequence[Event] | None) -> None:
         nodes = [_draft(one) for one in self._list("Node")]
         servers = api_servers(
             [draft.object for draft in nodes],
@@ -392,6 +410,10 @@ class ControlPlane:
         )
         for draft in static_pods(nodes, self._pods(), servers):
             self._static.add(self._put(draft, "Pod").created)
+
+    def _reconcile_workloads(self, events: Sequence[Event] | None) -> None:
+        findings = self._findings["workloads"] = Findings()
+        self._reconcile_static_pods(events)
         self.replace_outdated(events or ())
         if events is not None:
             self._follow(events, findings)
@@ -466,7 +488,7 @@ class ControlPlane:
     def _reconcile_placement(self, _: Sequence[Event] | None) -> None:
         findings = self._findings["pods"] = Findings()
         self._waiting = waiting = Waiting()
-        running = running_pods(self._pods(), findings, waiting)
+        running = running_pods(self._pods(), findings, waiting, lives=self.lives)
         placed = place(running, self._nodes(), self._namespaces(), waiting)
         self._placed = tuple(self._put(draft, "Pod").key for draft in placed)
         told = self._findings["waiting"] = Findings()
@@ -927,11 +949,21 @@ def _concerns_slices(event: Event) -> bool:
     return event.stored.key.kind in ("Service", "Endpoints", "EndpointSlice", "Pod", "Node")
 
 
-_CONTROLLERS = (
-    _Controller("nodes", ControlPlane._reconcile_nodes, _concerns_nodes),
-    _Controller("workloads", ControlPlane._reconcile_workloads, _concerns_workloads),
-    _Controller("placement", ControlPlane._reconcile_placement, _concerns_placement),
-    _Controller("addresses", ControlPlane._reconcile_addresses, _concerns_addresses),
-    _Controller("services", ControlPlane._reconcile_services, _concerns_services),
-    _Controller("slices", ControlPlane._reconcile_slices, _concerns_slices),
+_WORKLOADS = Controller("workloads", ControlPlane._reconcile_workloads, _concerns_workloads)
+_NETWORK = (
+    Controller("placement", ControlPlane._reconcile_placement, _concerns_placement),
+    Controller("addresses", ControlPlane._reconcile_addresses, _concerns_addresses),
+    Controller("services", ControlPlane._reconcile_services, _concerns_services),
+    Controller("slices", ControlPlane._reconcile_slices, _concerns_slices),
 )
+
+
+def _controllers(workloads: Sequence[Controller]) -> tuple[Controller, ...]:
+    """Returns the controllers in the order in which they run; ``workloads`` are those of a cluster that
+    lives, if it does.
+    """
+    nodes = Controller("nodes", ControlPlane._reconcile_nodes, _concerns_nodes)
+    if not workloads:
+        return (nodes, _WORKLOADS, *_NETWORK)
+    static = Controller("static Pods", ControlPlane._reconcile_static_pods, _concerns_nodes)
+    return (nodes, static, *workloads, *_NETWORK)

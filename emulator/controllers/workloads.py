@@ -48,9 +48,12 @@ def name_pods(pods: Sequence[Loaded[Pod]], seed: int) -> Iterator[Loaded[Pod]]:
         yield replace(loaded, object=replace(pod, metadata=replace(pod.metadata, name=name)))
 
 
-def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Waiting) -> list[Draft[Pod]]:
+def running_pods(
+    drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Waiting, *, lives: bool = False
+) -> list[Draft[Pod]]:
     """Returns the Pods that run or may be placed, in the order given. Pods that wait in the cluster of a dump
-    go to ``waiting``; Pods that ended are left out.
+    go to ``waiting``; Pods that ended are left out. ``lives``: the cluster is no dump, and a Pod that is
+    Pending is one that nobody has placed yet.
     """
     drafts = list(drafts)
     holders = _address_holders(draft.object for draft in drafts)
@@ -60,7 +63,7 @@ def running_pods(drafts: Iterable[Draft[Pod]], findings: Findings, waiting: Wait
         holder = holders.get(pod.ip, pod) if pod.ips and not pod.spec.hostNetwork else pod
         if pod.status.phase in ENDED_PHASES:
             ended += 1
-        elif reason := _without_address(pod, holder) or _without_network(pod):
+        elif reason := _without_address(pod, holder) or _without_network(pod, lives):
             waiting.add(draft, reason)
         else:
             running.append(draft)
@@ -103,7 +106,7 @@ def _without_address(pod: Pod, holder: Pod) -> str:
     return f"Pod {holder.key} has its address {pod.ip} as well, and {why}"
 
 
-def _without_network(pod: Pod) -> str:
+def _without_network(pod: Pod, lives: bool) -> str:
     """Returns why the Pod has no network, in the API server's words ("" if it has one, or may get one here).
 
     A Pod has an address once its sandbox is made. A manifest without status tells nothing: such a Pod is
@@ -115,7 +118,7 @@ def _without_network(pod: Pod) -> str:
     addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
     if addresses and not pod.spec.hostNetwork and all(map(is_other, addresses)):
         return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
-    if pod.ips or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
+    if lives or pod.ips or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""
     unscheduled = next(
         (c for c in status.conditions if c.type == "PodScheduled" and c.status == "False"), None

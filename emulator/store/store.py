@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from ..load.admit import Admission, admit, admit_uninterpreted
 from ..load.faults import Fault
 from ..load.schema import LeftOut, identify
-from ..objects.kinds import Loaded, Origin
+from ..objects.kinds import Loaded, Node, Origin, Pod, Service
 from ..objects.metallb import IPAddressPool, L2Advertisement
 from .errors import (
     AlreadyExistsError,
@@ -32,6 +32,8 @@ from .objects import Key, Stored, key_of
 HISTORY = 100_000  # events that a watch may still ask for
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 _NOWHERE = Origin("the API")
+# metadata that the store gives: a manifest that comes back need not bring it
+_GIVEN = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp"})
 
 
 class Event(NamedTuple):
@@ -136,6 +138,19 @@ class Store:
             _check_precondition(old, manifest)
         return self.apply_loaded(new, now=now)
 
+    def write(self, manifest: Mapping[str, Any], *, now: str = "", origin: Origin = _NOWHERE) -> Stored:
+        """Puts a whole object in its place as it is, with its status and the values that were given out: what
+        a controller or a kubelet writes. The object is created if it is not there and ``now`` says the time.
+        Raises InvalidError, NotFoundError, ConflictError.
+        """
+        new = self._admitted(_without_identity(manifest), origin)
+        old = self.get(key_of(new.object))
+        if old is None and now:
+            return self._add(new, now)
+        old = self._must(key_of(new.object))
+        _check_precondition(old, manifest)
+        return self._exchange(old, new, new.object)
+
     def apply_loaded(self, new: Loaded[Any], *, now: str, base: str = "") -> Stored:
         """Applies an object that loading has admitted already; its manifest may be of another cluster, whose
         versions mean nothing here. Raises InvalidError.
@@ -188,6 +203,10 @@ class Store:
         merged, faults = merge(old.object, new.object)
         if faults:
             raise InvalidError(str(old.key), faults)
+        return self._exchange(old, new, merged)
+
+    def _exchange(self, old: Stored, new: Loaded[Any], merged: Any) -> Stored:
+        """Puts ``merged``, the typed object of the manifest ``new``, in the place of ``old``."""
         stamp = old.deletionTimestamp
         if stamp and not merged.metadata.deletionTimestamp:  # nobody takes a deletion back
             merged = replace(merged, metadata=replace(merged.metadata, deletionTimestamp=stamp))
@@ -256,9 +275,20 @@ class Store:
 
 
 def _desired(stored: Stored) -> tuple[Any, ...]:
-    """Returns what a change of makes another generation: the spec, and the wish to delete."""
-    typed = getattr(stored.object, "spec", None)
-    return typed, stored.deletionTimestamp is None, None if typed else stored.manifest.get("spec")
+    """Returns what a change of makes another generation: the spec, and the wish to delete. Values that are
+    given out to the spec (a Pod's node, a Service's addresses) are no wish.
+    """
+    given_out = stored.manifest and isinstance(stored.object, Pod | Service | Node)
+    typed = None if given_out else getattr(stored.object, "spec", None)
+    return typed, stored.deletionTimestamp is None, stored.manifest.get("spec")
+
+
+def _without_identity(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns ``manifest`` without the metadata that the store itself gives."""
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, Mapping) or not _GIVEN & metadata.keys():
+        return manifest
+    return {**manifest, "metadata": {key: item for key, item in metadata.items() if key not in _GIVEN}}
 
 
 def _check_precondition(old: Stored, manifest: Mapping[str, Any]) -> None:

@@ -20,22 +20,30 @@ FILES = sorted(
 )
 VERBS = frozenset(
     """
-    Accepts Adds Admits Advises Allocates Allows Announces Answers Appends Applies Arranges Asks Behaves
-    Binds Blocks Boots Breaks Brings Builds Calls Captures Carries Changes Checks Chooses Clears Closes
-    Collects Combines Compares Completes Computes Confines Connects Controls Converts Copies Counts
-    Creates Cuts Decides Decodes Defines Delays Deletes Delivers Depends Derives Describes Detaches
-    Detects Dials Does Draws Drives Drops Emulates Encloses Encodes Ends Enters Examines Executes Exits
-    Expects Explains Extends Fails Feeds Fills Filters Finds Folds Follows Formats Frees Generates Gives
-    Groups Handles Has Hides Holds Ignores Implements Infers Inherits Inserts Installs Interrupts Joins
-    Judges Keeps Kills Knows Labels Lays Leads Leaves Lets Limits Listens Lists Loads Locates Makes Maps
-    Marks Masks Masquerades Matches Measures Merges Mounts Moves Names Notes Numbers Observes Opens Orders
-    Owns Pairs Parses Passes Places Plans Plugs Prefers Prepares Prints Promises Proves Provides Prunes
-    Pulls Pushes Puts Queues Raises Reaches Reads Reaps Receives Recognises Records Refuses Registers
-    Removes Renders Repeats Replaces Reports Requires Reserves Resets Resolves Returns Reverses Rewrites
-    Rounds Runs Saves Says Scales Schedules Searches Selects Sends Serves Sets Settles Shares Shortens
-    Shows Signals Skips Sorts Speaks Spells Splits Stands Starts Stops Stores Strips Summarises Swaps
-    Switches Takes Taps Tests Tracks Translates Tries Turns Unmaps Updates Uses Validates Waits Walks
-    Warns Watches Weighs Wraps Writes Yields
+    Accepts Accumulates Adds Admits Adopts Advises Aggregates Allocates Allows Announces Answers Appends
+    Applies Approves Arranges Asks Asserts Assigns Attaches Authenticates Authorizes Awaits Behaves
+    Binds Blocks Boots Bounds Breaks Brings Builds Caches Calls Cancels Captures Carries Changes Checks
+    Chooses Claims Clears Closes Coerces Collects Combines Compares Completes Computes Configures
+    Confines Connects Consumes Controls Converts Copies Corrects Counts Creates Cuts Debounces Decides
+    Declares Decodes Defaults Defines Delays Deletes Delivers Demands Depends Derives Describes Detaches
+    Detects Dials Dispatches Does Drains Draws Drives Drops Echoes Elapses Emits Emulates Encloses
+    Encodes Ends Enters Evicts Examines Executes Exits Expands Expects Expires Explains Exports Exposes
+    Extends Fails Feeds Fetches Fills Filters Finds Flags Flushes Folds Follows Forgets Formats Forwards
+    Frees Generates Gives Grants Groups Guards Handles Has Hashes Hears Hides Holds Identifies Ignores
+    Implements Infers Inherits Inserts Installs Interprets Interrupts Invokes Issues Joins Judges Keeps
+    Kills Knows Labels Launches Lays Leads Leaves Lets Limits Listens Lists Loads Locates Logs Looks
+    Makes Maps Marks Masks Masquerades Matches Measures Merges Mints Mirrors Mounts Moves Names
+    Negotiates Notes Notifies Numbers Observes Opens Orders Overlays Owns Pairs Parses Passes Patches
+    Picks Places Plans Plugs Polls Prefers Prepares Prints Probes Promises Protects Proves Provides
+    Prunes Publishes Pulls Pushes Puts Queues Quotes Raises Ranks Reaches Reads Reaps Receives
+    Recognises Recomputes Reconciles Records Recovers Refuses Registers Rejects Relays Releases Removes
+    Renders Renews Reorders Repeats Replaces Reports Requires Reserves Resets Resolves Restores Resumes
+    Retries Returns Reverses Rewrites Rolls Rounds Routes Runs Samples Saves Says Scales Schedules
+    Searches Selects Sends Serialises Serves Sets Settles Shares Shortens Shows Signals Signs Simplifies
+    Skips Sorts Speaks Spells Splices Splits Stamps Stands Starts Stays Steps Stops Stores Streams
+    Strips Submits Subscribes Summarises Supplies Swaps Switches Syncs Tails Takes Taps Tears Terminates
+    Tests Throttles Times Tracks Translates Tries Trims Turns Types Unmaps Unpacks Updates Upgrades Uses
+    Validates Verifies Waits Wakes Walks Warns Watches Weighs Wraps Writes Yields Zips
     """.split()  # noqa: SIM905 - a table of words
 )  # one that is missing may be added
 RIDDLE = re.compile(r"(?:\A|[.:;?!)]\s+|\(|\n\s*\n\s*)(What|Who|Whose|Of|Whether)\b")

@@ -389,3 +389,42 @@ def test_what_a_controller_changed_is_all_that_a_rendered_manifest_has_beside_th
         )
         made = store.finalize(Key("Pod", "default", "made"))
         assert render(made)["kind"] == "Pod"
+
+
+# --- write: what a controller or a kubelet puts in its place ------------------------------------------------
+
+
+def test_a_whole_object_is_written_with_its_status_and_what_was_given_out() -> None:
+    store = Store()
+    first = store.create(pod(), now=NOW)
+    document = render(first)
+    document["spec"]["nodeName"] = "worker"
+    document["status"] = {"phase": "Running", "podIPs": [{"ip": "10.244.1.2"}], "containerStatuses": []}
+    stored = store.write(document)
+    assert (stored.object.spec.nodeName, stored.object.ip) == ("worker", "10.244.1.2")
+    assert render(stored)["status"] == document["status"]
+    assert (stored.uid, stored.creationTimestamp) == (first.uid, NOW)
+    assert stored.generation == 2
+    assert store.write(render(stored)) is stored
+
+
+def test_a_write_of_what_is_not_there_needs_a_time() -> None:
+    store = Store()
+    with pytest.raises(NotFoundError, match="there is no Pod default/a"):
+        store.write(pod())
+    assert store.write(pod(), now=NOW).creationTimestamp == NOW
+
+
+def test_a_write_of_an_older_version_is_a_conflict() -> None:
+    store = Store()
+    document = render(store.create(pod(), now=NOW))
+    store.write({**document, "status": {"phase": "Running"}})
+    with pytest.raises(ConflictError, match="it has resourceVersion 2, not 1"):
+        store.write({**document, "status": {"phase": "Failed"}})
+
+
+def test_values_that_are_given_out_make_no_generation() -> None:
+    store = Store()
+    stored = store.create(pod(), now=NOW)
+    stored = store.update(replace(stored.object, spec=replace(stored.object.spec, nodeName="worker")))
+    assert stored.generation == 1
