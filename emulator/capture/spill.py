@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import IO
 
-_IN_MEMORY = 16 << 20  # bytes; a file has at most so many that wait to be written
+_IN_MEMORY = 16 << 20  # bytes that wait to be written to the file at most, where nothing else is said
 _BLOCK = 256 << 10  # bytes that are read at once: the next read is likely near, before or behind
 _DIRECTORIES = ("/var/tmp",)  # noqa: S108 - before the one that the environment or the system prefers, which may be in memory
 
@@ -16,7 +16,9 @@ _DIRECTORIES = ("/var/tmp",)  # noqa: S108 - before the one that the environment
 class Spill:
     """Stores bytes; ``size`` is how many were appended."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 0) -> None:
+        """Starts empty; ``most``: the bytes beyond which they go to the file (0: as many as usual)."""
+        self._most = most
         self._tail = bytearray()
         self._written = 0
         self._file: IO[bytes] | None = None
@@ -26,7 +28,7 @@ class Spill:
 
     def append(self, head: bytes, rest: memoryview) -> None:
         """Appends both, or neither: raises OSError when they cannot be written, and then always."""
-        if len(self._tail) >= _IN_MEMORY:
+        if len(self._tail) >= (self._most or _IN_MEMORY):
             self._write()
         self._tail += head
         self._tail += rest

@@ -36,7 +36,7 @@ class FlowResult:
     expected: Expectation
     observed: Observation
     # one for each distinct way, at least one crafted and one by socket where both were sent
-    journeys: tuple[Journey, ...]
+    journeys: Sequence[Journey]
     verdict: Verdict
     finding: Finding | None = None  # why not "pass"
     captures: tuple[str, ...] = ()  # file names inside the captures directory

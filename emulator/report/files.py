@@ -168,7 +168,7 @@ def _what_is_missing(directory: Path, missing: list[str], any_written: bool, cau
     return f"cannot write {missing[0] if missing else INDEX}{others} in {directory}: {why} ({OTHER_PLACE})"
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: Content) -> None:
     """Writes one file that the user named (``--json``, ``--junit``): replaced as a whole, or written through
     if it is a pipe or a device.
 
@@ -316,8 +316,7 @@ def _replace(directory: int, name: str, content: Content) -> None:
     temporary, fd = _open_named(directory) if unnamed is None else ("", unnamed)
     with os.fdopen(fd, "wb", buffering=0) as file:
         try:
-            for piece in (content,) if isinstance(content, bytes) else content:
-                _write(file, piece)
+            _write(file, content)
             if not temporary:
                 linked = _temporary_name()
                 os.link(f"/proc/self/fd/{fd}", linked, dst_dir_fd=directory)
@@ -389,10 +388,11 @@ def _our_users() -> tuple[int, ...]:
     return (os.geteuid(), caller[0]) if caller else (os.geteuid(),)
 
 
-def _write(file: io.FileIO, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[file.write(view) or 0 :]
+def _write(file: io.FileIO, content: Content) -> None:
+    for piece in (content,) if isinstance(content, bytes) else content:
+        view = memoryview(piece)
+        while view:
+            view = view[file.write(view) or 0 :]
 
 
 def sudo_caller(environment: Mapping[str, str]) -> tuple[int, int] | None:

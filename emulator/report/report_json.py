@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..model.expectations import Expectation
@@ -44,6 +44,11 @@ _VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "unknown")
 
 def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
     """Returns ``report`` as values that JSON knows. ``pods`` maps an address to ``namespace/name``."""
+    return _around(report, [flow_to_dict(result, pods) for result in report.flows])
+
+
+def _around(report: Report, flows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns ``report`` with ``flows`` as its flows."""
     requirements = Counter(r.verdict for r in report.requirements)
     return {
         "schema": SCHEMA,
@@ -53,7 +58,7 @@ def to_dict(report: Report, pods: Mapping[str, str]) -> dict[str, Any]:
         "machine": dict(report.machine),
         "cluster": [_node(row) for row in report.cluster],
         "services": [_service(row) for row in report.services],
-        "flows": [flow_to_dict(result, pods) for result in report.flows],
+        "flows": flows,
         "requirements": [
             {
                 "name": r.name,
@@ -90,7 +95,17 @@ def warning_to_dict(one: ManifestWarning) -> dict[str, Any]:
 
 def to_json(report: Report, pods: Mapping[str, str]) -> str:
     """Returns :func:`to_dict` as indented JSON, ending in a newline."""
-    return dump_json(to_dict(report, pods))
+    return "".join(json_pieces(report, pods))
+
+
+def json_pieces(report: Report, pods: Mapping[str, str]) -> Iterator[str]:
+    """Yields the text of :func:`to_json` flow by flow: that of a long run takes hundreds of megabytes."""
+    before, marker, after = dump_json(_around(report, [])).partition('\n  "flows": [')
+    yield before + marker
+    for index, result in enumerate(report.flows):
+        text = dump_json(flow_to_dict(result, pods)).rstrip().replace("\n", "\n    ")
+        yield f"{',' if index else ''}\n    {text}"
+    yield ("\n  " if report.flows else "") + after
 
 
 def to_yaml(report: Report, pods: Mapping[str, str]) -> str:

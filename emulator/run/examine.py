@@ -30,6 +30,7 @@ from ..verdicts.judge import judge
 from ..verdicts.limits import doubt
 from ..verdicts.requirements import check_requirements
 from .live import Live
+from .spilled import Journeys
 
 _BUNDLES = 20  # flows that are not as promised and get a bundle of their own
 
@@ -47,6 +48,15 @@ class RunResults:
     limits: dict[Reached, None] = field(default_factory=dict)  # those that made a verdict "unknown"
     # by open TCP connection: the frames that opened it
     kept: dict[tuple[str, str], Sequence[Frame]] = field(default_factory=dict)
+    journeys: Journeys = field(default_factory=Journeys)  # those of earlier moments
+
+    def put_away(self) -> None:
+        """Puts the journeys of the moments so far where they take little memory."""
+        for index in range(self._away, len(self.results)):
+            self.results[index] = self.journeys.put(self.results[index])
+        self._away = len(self.results)
+
+    _away: int = 0  # how many results are put away
 
 
 def examine(
@@ -55,6 +65,7 @@ def examine(
     """Sends the flows of ``moment`` and judges them. If ``evidence`` is wanted, keeps the numbers of each
     flow's frames, and the state of the nodes on the path of a flow that is not as promised.
     """
+    found.put_away()
     attempts, full = _probe(schedule, moment, live, prober)
     live.note_ended_commands(moment.state)
     live.said += _say_what_udp_rests_on(attempts)

@@ -270,7 +270,7 @@ class Delivery:
 
     def tell_verdicts(self, report: Report) -> None:
         """Writes the files and prints the table, before evidence is written."""
-        self._json = self._written(self._json, lambda: report_json.to_json(report, self._pods).encode())
+        self._json = self._written(self._json, lambda: self._pieces(report))
         self._xml = self._written(self._xml, lambda: junit.to_junit(report, self._pods))
         self._html = self._written(self._html, lambda: self._page(report))
         self._quiet &= report.ok
@@ -283,7 +283,10 @@ class Delivery:
             Attempts()(lambda: files.append_text(Path(path), summary))  # no verdict hangs on it
         self._delivered = report
 
-    def _written(self, path: Path | None, encode: Callable[[], bytes]) -> Path | None:
+    def _pieces(self, report: Report) -> Iterator[bytes]:
+        return (piece.encode() for piece in report_json.json_pieces(report, self._pods))
+
+    def _written(self, path: Path | None, encode: Callable[[], files.Content]) -> Path | None:
         return path if path and self._attempt(lambda: files.write_file(path, encode())) else None
 
     def tell_evidence(self, report: Report) -> None:
@@ -304,7 +307,7 @@ class Delivery:
 
     def _rewrite(self, report: Report) -> None:
         if self._json and self._json.is_file():  # a pipe has had its report
-            files.write_file(self._json, report_json.to_json(report, self._pods).encode())
+            files.write_file(self._json, self._pieces(report))
         if self._xml and self._xml.is_file():
             files.write_file(self._xml, junit.to_junit(report, self._pods))
         if self._html and self._html.is_file():

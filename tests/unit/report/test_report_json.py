@@ -22,6 +22,8 @@ from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.report_json import (
     SCHEMA,
+    dump_json,
+    json_pieces,
     to_dict,
     to_json,
     to_yaml,
@@ -272,3 +274,8 @@ def test_rows_are_values_and_json_reads_no_text() -> None:
             "endpoints": 3,
         }
     ]
+
+
+def test_json_is_the_same_in_pieces() -> None:
+    for report in (REPORT, replace(REPORT, flows=())):
+        assert "".join(json_pieces(report, PODS)) == dump_json(to_dict(report, PODS))
