@@ -27,7 +27,18 @@ MODULES = sorted(
 # the contract.
 ACTING = tuple(
     f"emulator.{room}"
-    for room in ("__main__", "starting", "cli", "commands", "kernel", "capture", "workload", "traffic", "run")
+    for room in (
+        "__main__",
+        "starting",
+        "cli",
+        "commands",
+        "kernel",
+        "capture",
+        "workload",
+        "serving",
+        "traffic",
+        "run",
+    )
 )
 
 
