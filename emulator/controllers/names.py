@@ -30,7 +30,7 @@ def safe_encode(text: str) -> str:
     return "".join(SAFE_ALPHABET[ord(c) % len(SAFE_ALPHABET)] for c in text)
 
 
-def template_hash(seed: int, key: str, template: PodTemplateSpec) -> str:
+def template_hash(seed: int, key: str, template: PodTemplateSpec | str) -> str:
     """Returns the pod-template-hash: up to ten characters, because it is a 32-bit number in decimal. Another
     template has another hash.
     """

@@ -139,8 +139,9 @@ def _ref(one: Any) -> ObjectRef:
 
 
 class Controller(NamedTuple):
-    """Describes a controller. ``run`` gets the events since its last run, None in its first run (or if it has
-    missed some); ``concerns`` returns whether it must run after an event.
+    """Describes a controller. ``run`` gets the events since its last run, None in its first run, when the
+    time has come that it asked for, or if it has missed some; ``concerns`` returns whether it must run after
+    an event.
     """
 
     name: str
@@ -200,6 +201,11 @@ class ControlPlane:
         self._external: frozenset[str] = frozenset()
         self.last: ClusterState | None = None
         self._write(inventory)
+
+    @property
+    def seed(self) -> int:
+        """Returns the number that draws names and node ports."""
+        return self._seed
 
     def fork(self) -> ControlPlane:
         """Returns a control plane over the same objects, which changes separately from here on."""
@@ -270,7 +276,7 @@ class ControlPlane:
         self._woken.discard(controller.name)
         events = self._since(seen)
         if woken or events is None or any(controller.concerns(event) for event in events):
-            controller.run(self, events)
+            controller.run(self, None if woken else events)  # the time concerns any object
         self._seen[controller.name] = self.store.resourceVersion
 
     def _since(self, seen: int | None) -> list[Event] | None:

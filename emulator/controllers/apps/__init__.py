@@ -1,0 +1,15 @@
+"""Holds the controllers of a cluster that lives, as kube-controller-manager runs them. Pure: each reads the
+store, and writes documents to it; the plane says the time.
+"""
+
+from __future__ import annotations
+
+from ..plane import Controller
+from . import deployment, events, replicaset
+
+# in the order in which they run: whoever sees Pods through another's status runs after it
+APPS: tuple[Controller, ...] = (
+    replicaset.CONTROLLER,
+    deployment.CONTROLLER,
+    events.CONTROLLER,
+)
