@@ -5,11 +5,14 @@ store, and writes documents to it; the plane says the time.
 from __future__ import annotations
 
 from ..plane import Controller
-from . import deployment, events, replicaset
+from . import collector, deployment, events, namespaces, replicaset, taints
 
 # in the order in which they run: whoever sees Pods through another's status runs after it
 APPS: tuple[Controller, ...] = (
+    namespaces.CONTROLLER,
+    taints.CONTROLLER,
     replicaset.CONTROLLER,
     deployment.CONTROLLER,
+    collector.CONTROLLER,
     events.CONTROLLER,
 )
