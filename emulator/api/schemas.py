@@ -34,7 +34,7 @@ class Field(NamedTuple):
 @cache
 def definitions() -> Mapping[str, Schema]:
     """Returns the schemas of all definitions, by name. They are shared: never change one."""
-    return _data("schemas.json.gz")
+    return dict(_data("schemas.json.gz"))
 
 
 @cache
@@ -87,4 +87,4 @@ def reference(schema: Schema) -> str | None:
 
 
 def _data(name: str) -> Any:
-    return json.loads(gzip.decompress(files(__package__).joinpath("data", name).read_bytes()))
+    return json.loads(gzip.decompress((files(__package__) / "data" / name).read_bytes()))
