@@ -53,6 +53,14 @@ def _endpoints(table: Table, rule: str, key: str) -> frozenset[str] | None:
             for index in range(first, first + int(looked_up[1]))
         )
         return frozenset(row.replace(" . ", ":") for row in rows)
+    mapped = re.search(r" dnat ip to numgen random mod (\d+) map \{ (.*) \}$", rule)
+    if mapped:
+        rows = [part.partition(" : ")[2] for part in mapped[2].split(", ")]
+        assert len(rows) == int(mapped[1])
+        return frozenset(row.replace(" . ", ":") for row in rows)
+    only = re.search(r" dnat to (\S+)$", rule)
+    if only:
+        return frozenset(only.groups())
     chosen = re.search(r"numgen random mod (\d+) vmap \{ (.*) \}", rule)
     if chosen:
         targets = [part.partition(" : goto ")[2] for part in chosen[2].split(", ")]
@@ -74,6 +82,10 @@ def promise(table: Table, verdict: str, key: str) -> Promise:
     """Returns what ``verdict`` (``goto CHAIN``) does to a packet that was dialled as ``key``."""
     strangers = pods = None
     masqueraded = ""
+    # newer releases mark what strangers send to ClusterIPs before they look a Service up
+    before = table.chains.get("services", [""])[0].startswith("ip daddr @cluster-ips ip saddr !=")
+    if before and key.partition(" ")[0] in table.elements["cluster-ips"]:
+        masqueraded = "strangers"
     for rule in table.chains[verdict.removeprefix("goto ")]:
         if "jump mark-for-masquerade" in rule or "meta mark set meta mark | 0x" in rule:
             masqueraded = (
