@@ -5,7 +5,7 @@ store, and writes documents to it; the plane says the time.
 from __future__ import annotations
 
 from ..plane import Controller
-from . import collector, deployment, events, namespaces, replicaset, taints
+from . import collector, daemonset, deployment, events, namespaces, replicaset, statefulset, taints
 
 # in the order in which they run: whoever sees Pods through another's status runs after it
 APPS: tuple[Controller, ...] = (
@@ -13,6 +13,8 @@ APPS: tuple[Controller, ...] = (
     taints.CONTROLLER,
     replicaset.CONTROLLER,
     deployment.CONTROLLER,
+    statefulset.CONTROLLER,
+    daemonset.CONTROLLER,
     collector.CONTROLLER,
     events.CONTROLLER,
 )

@@ -52,8 +52,10 @@ class PodMaker:
         self._made = 0
         self.failure = ""
 
-    def create(self, pod: Document) -> Stored | None:
-        """Creates a Pod that :func:`new_pod` made. Returns None, and records why, if that is not possible."""
+    def create(self, pod: Document, told: str = "") -> Stored | None:
+        """Creates a Pod that :func:`new_pod` made, and records ``told``. Returns None, and records why, if
+        that is not possible.
+        """
         plane, namespace = self._plane, self._owner.key.namespace
         home = plane.store.get(Key("Namespace", "", namespace))
         made = self._made + 1
@@ -75,13 +77,13 @@ class PodMaker:
             self.tell("Warning", "FailedCreate", f"Error creating: {self.failure}")
             return None
         self._made = made
-        self.tell("Normal", "SuccessfulCreate", f"Created pod: {new.key.name}")
+        self.tell("Normal", "SuccessfulCreate", told or f"Created pod: {new.key.name}")
         return new
 
-    def delete(self, pod: Stored) -> None:
-        """Deletes a Pod of the controller, with its grace period."""
+    def delete(self, pod: Stored, told: str = "") -> None:
+        """Deletes a Pod of the controller, with its grace period, and records ``told``."""
         delete_pod(self._plane, pod)
-        self.tell("Normal", "SuccessfulDelete", f"Deleted pod: {pod.key.name}")
+        self.tell("Normal", "SuccessfulDelete", told or f"Deleted pod: {pod.key.name}")
 
     def tell(self, type_: str, reason: str, message: str) -> None:
         """Records an event about the controller object."""

@@ -30,7 +30,6 @@ from .pods import PodMaker, as_now, first_to_go, new_pod
 
 NAME = "replicasets"
 KINDS = ("ReplicaSet", "ReplicationController")
-_BURST = 500  # Pods that one look at a ReplicaSet makes or deletes
 _COMPONENTS = {"ReplicaSet": "replicaset-controller", "ReplicationController": "replication-controller"}
 
 
@@ -51,12 +50,12 @@ def _sync(plane: ControlPlane, one: Stored, pods: Children, siblings: Children) 
     maker = PodMaker(plane, one, _COMPONENTS[one.key.kind])
     missing = 0 if one.deletionTimestamp else wanted - len(alive)
     if missing > 0:
-        own += _create(plane, one, maker, min(missing, _BURST))
+        own += _create(plane, one, maker, missing)
     elif missing < 0:
         deployment = owner_of(plane, one)
         sets = siblings.of(deployment) if deployment else [one]
         related = [pod for each in sets for pod in pods.of(each)]
-        for pod in first_to_go(alive, related, plane.now)[: min(-missing, _BURST)]:
+        for pod in first_to_go(alive, related, plane.now)[:-missing]:
             maker.delete(pod)
     _report(plane, plane.store.get(one.key) or one, as_now(plane, own), maker.failure)
 
