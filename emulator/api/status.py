@@ -1,0 +1,324 @@
+"""Makes the Status documents of the API: refusals with kube-apiserver's reasons, codes and words.
+
+Sources: apimachinery, pkg/api/errors/errors.go and pkg/apis/meta/v1/types.go (StatusReason, CauseType).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ..errors import PodwireError, printable
+from ..load.faults import Fault, path_text
+from ..store.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from .resources import Resource
+
+Document = dict[str, Any]
+
+
+class Cause(NamedTuple):
+    """Describes one cause of a refusal: its reason, in words, and the field."""
+
+    reason: str
+    message: str
+    field: str = ""
+
+
+class ApiError(PodwireError):
+    """Reports a refused request. :meth:`document` is its Status."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        resource: Resource | None = None,
+        name: str = "",
+        causes: Iterable[Sequence[str]] = (),
+        seconds: int = 0,
+        kind: bool = False,
+    ) -> None:
+        """Makes a refusal of a request about the object ``name`` of ``resource``. ``kind``: its details name
+        the kind, not the resource, as those of invalid objects do.
+        """
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+        self._resource, self._name, self._seconds, self._kind = resource, name, seconds, kind
+        self.causes = tuple(Cause(*one) for one in causes)
+
+    def document(self) -> Document:
+        """Returns the Status."""
+        details: Document = {}
+        if self._name:
+            details["name"] = self._name
+        if self._resource is not None:
+            if self._resource.group:
+                details["group"] = self._resource.group
+            details["kind"] = self._resource.kind if self._kind else self._resource.plural
+        if self.causes:
+            details["causes"] = [
+                {
+                    key: value
+                    for key, value in (("reason", one.reason), ("message", one.message), ("field", one.field))
+                    if value
+                }
+                for one in self.causes
+            ]
+        if self._seconds:
+            details["retryAfterSeconds"] = self._seconds
+        status: Document = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+        }
+        if details:
+            status["details"] = details
+        return {**status, "code": self.code}
+
+    def __str__(self) -> str:
+        return printable(self.message)
+
+
+def success(resource: Resource, name: str, uid: str) -> Document:
+    """Returns the Status of an object that was deleted."""
+    details: Document = {"name": name, "kind": resource.plural, "uid": uid}
+    if resource.group:
+        details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": uid}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+def not_found(resource: Resource | None, name: str) -> ApiError:
+    what = resource.name if resource else "the server"
+    return ApiError(404, "NotFound", f'{what} "{name}" not found', resource=resource, name=name)
+
+
+def page_not_found() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def already_exists(resource: Resource, name: str) -> ApiError:
+    return ApiError(
+        409, "AlreadyExists", f'{resource.name} "{name}" already exists', resource=resource, name=name
+    )
+
+
+def conflict(resource: Resource, name: str, why: str, causes: Iterable[Sequence[str]] = ()) -> ApiError:
+    """Returns the refusal of a write that another one came before."""
+    message = f'Operation cannot be fulfilled on {resource.name} "{name}": {why}'
+    return ApiError(409, "Conflict", message, resource=resource, name=name, causes=causes)
+
+
+def apply_conflict(message: str, causes: Iterable[Sequence[str]]) -> ApiError:
+    """Returns the refusal of a server-side apply whose fields others own."""
+    return ApiError(409, "Conflict", message, causes=causes)
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(resource: Resource, name: str, why: str, causes: Iterable[Sequence[str]] = ()) -> ApiError:
+    message = f'{resource.name} "{name}" is forbidden: {why}'
+    return ApiError(403, "Forbidden", message, resource=resource, name=name, causes=causes)
+
+
+def method_not_allowed(resource: Resource | None, method: str) -> ApiError:
+    del method
+    return ApiError(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+        resource=resource,
+    )
+
+
+def not_acceptable() -> ApiError:
+    message = "only the following media types are accepted: application/json, application/yaml"
+    return ApiError(406, "NotAcceptable", message)
+
+
+def unsupported_media_type(media: str, accepted: Sequence[str]) -> ApiError:
+    """Returns the refusal of a body in a form that is not read."""
+    known = ", ".join(accepted)
+    message = f"the body of the request was in an unknown format - accepted media types include: {known}"
+    del media
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def unsupported_patch(media: str, accepted: Sequence[str]) -> ApiError:
+    """Returns the refusal of a kind of patch."""
+    return unsupported_media_type(media, accepted)
+
+
+def expired(message: str) -> ApiError:
+    return ApiError(410, "Expired", message)
+
+
+def too_large_version(wanted: int, current: int) -> ApiError:
+    """Returns the refusal of a resourceVersion that is not there yet (504, as storage errors have it)."""
+    return ApiError(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {wanted}, current: {current}",
+        causes=[("ResourceVersionTooLarge", "Too large resource version", "")],
+        seconds=1,
+    )
+
+
+def too_large(most: int) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {most}")
+
+
+def too_many_requests(message: str, seconds: int = 0, causes: Iterable[Sequence[str]] = ()) -> ApiError:
+    return ApiError(429, "TooManyRequests", message, causes=causes, seconds=seconds)
+
+
+def internal(message: str) -> ApiError:
+    return ApiError(500, "InternalError", f"Internal error occurred: {message}")
+
+
+def runtime_refused(message: str, code: int) -> ApiError:
+    """Returns the refusal of something that a Pod cannot do."""
+    return ApiError(code, {404: "NotFound", 400: "BadRequest"}.get(code, "InternalError"), message)
+
+
+def invalid_options(message: str) -> ApiError:
+    """Returns the refusal of a request's parameters."""
+    field, _, rest = message.partition(": ")
+    return ApiError(
+        422,
+        "Invalid",
+        f' "" is invalid: {message}',
+        causes=[(_reason_of(rest), rest, field)],
+    )
+
+
+def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
+    """Returns the refusal of an object with ``causes``."""
+    told = [f"{one.field}: {one.message}" if one.field else one.message for one in causes]
+    text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+    return ApiError(
+        422,
+        "Invalid",
+        f'{resource.kindName} "{name}" is invalid: {text}',
+        resource=resource,
+        name=name,
+        causes=causes,
+        kind=True,
+    )
+
+
+def invalid_fields(resource: Resource, name: str, faults: Iterable[Any]) -> ApiError:
+    """Returns the refusal of an object with ``faults`` (field, reason, message)."""
+    return invalid(resource, name, [Cause(one.reason, one.message, one.field) for one in faults])
+
+
+def invalid_scale(name: str, replicas: int) -> ApiError:
+    message = f"Invalid value: {replicas}: must be greater than or equal to 0"
+    return ApiError(
+        422,
+        "Invalid",
+        f'Scale.autoscaling "{name}" is invalid: spec.replicas: {message}',
+        name=name,
+        causes=[("FieldValueInvalid", message, "spec.replicas")],
+    )
+
+
+_REASONS: Mapping[str, str] = {
+    "Required value": "FieldValueRequired",
+    "Unsupported value": "FieldValueNotSupported",
+    "Duplicate value": "FieldValueDuplicate",
+    "Forbidden": "FieldValueForbidden",
+    "Not found": "FieldValueNotFound",
+    "Too long": "FieldValueTooLong",
+    "Too many": "FieldValueTooMany",
+}
+
+
+def _reason_of(message: str) -> str:
+    return next((why for words, why in _REASONS.items() if message.startswith(words)), "FieldValueInvalid")
+
+
+def cause_of(fault: Fault, document: Mapping[str, Any]) -> Cause:
+    """Returns a fault of admission as a cause: ``is required`` is a Required value, other faults are an
+    Invalid value, with the value.
+    """
+    field = path_text(fault.path)
+    if fault.what == "is required":
+        return Cause("FieldValueRequired", "Required value", field)
+    value: Any = document
+    for step in fault.path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            value = None
+            break
+    hint = f" ({fault.hint})" if fault.hint else ""
+    return Cause("FieldValueInvalid", f"Invalid value: {_shown(value)}: {fault.what}{hint}", field)
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as field errors show it."""
+    if isinstance(value, str):
+        return '"' + printable(value[:200]) + '"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else printable(str(value))[:200]
+
+
+@contextmanager
+def refusals(resource: Resource, name: str, document: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Turns the store's refusals into the API's."""
+    try:
+        yield
+    except InvalidError as error:
+        raise invalid(resource, name, [cause_of(one, document or {}) for one in error.faults]) from None
+    except AlreadyExistsError:
+        raise already_exists(resource, name) from None
+    except NotFoundError:
+        raise not_found(resource, name) from None
+    except ConflictError:
+        why = "the object has been modified; please apply your changes to the latest version and try again"
+        raise conflict(resource, name, why) from None
+
+
+# --- parts of answers -----------------------------------------------------------------------------------
+
+
+def strict(how: str, faults: Sequence[str]) -> tuple[str, ...]:
+    """Returns the warnings of a body with unknown fields. ``how`` is the parameter fieldValidation: Strict
+    refuses them, Ignore says nothing.
+    """
+    if how == "Strict" and faults:
+        raise bad_request(f"strict decoding error: {', '.join(faults)}")
+    return tuple(faults) if how == "Warn" else ()
+
+
+def selector_text(selector: Mapping[str, Any]) -> str:
+    """Returns a LabelSelector, or a plain map, as the text of a query (LabelSelectorAsSelector)."""
+    if not any(key in selector for key in ("matchLabels", "matchExpressions")):
+        return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or ():
+        values = ",".join(sorted(map(str, one.get("values") or ())))
+        terms.append(
+            {
+                "In": f"{one.get('key')} in ({values})",
+                "NotIn": f"{one.get('key')} notin ({values})",
+                "Exists": str(one.get("key")),
+                "DoesNotExist": f"!{one.get('key')}",
+            }.get(str(one.get("operator")), "")
+        )
+    return ",".join(sorted(filter(None, terms)))
