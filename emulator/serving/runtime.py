@@ -49,7 +49,7 @@ class Process(Protocol):
         """Ends its standard input."""
 
     def resize(self, columns: int, rows: int) -> None:
-        """Tells its terminal the size."""
+        """Sets the size of its terminal."""
 
     async def wait(self) -> int:
         """Returns its exit status, 128 + N after signal N."""

@@ -1,6 +1,6 @@
-"""Frames of SPDY/3.1, as kubectl port-forward speaks them inside WebSocket messages (KEP-4006).
+"""Encodes and decodes frames of SPDY/3.1, as kubectl port-forward speaks them in WebSockets (KEP-4006).
 
-The server's half: bytes in, frames out, and back. No I/O. Of the protocol it has what moby/spdystream sends:
+The server's half: bytes in, frames out, and back. No I/O. It knows what moby/spdystream sends:
 SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY and DATA; SETTINGS, HEADERS and WINDOW_UPDATE are read over
 (spdystream keeps no windows). Header blocks of one direction are one zlib stream with a preset dictionary
 (draft-mbelshe-httpbis-spdy-00, section 2.6.10).

@@ -292,12 +292,14 @@ class _Tunnel:
         except (OSError, RuntimeRefusedError) as error:
             trouble = _unreachable(self._pod, port, error)
         else:
-            async with _tasks() as start:
-                start(self._feed(stream, writer))
-                with suppress(ConnectionError):
-                    while data := await reader.read(_AT_ONCE):
-                        await self._write(self._spdy.data(stream, data))
-            writer.close()
+            try:
+                async with _tasks() as start:
+                    start(self._feed(stream, writer))
+                    with suppress(ConnectionError):
+                        while data := await reader.read(_AT_ONCE):
+                            await self._write(self._spdy.data(stream, data))
+            finally:
+                writer.close()
         finally:
             queue = self._inputs.pop(stream)
             while not queue.empty():  # whoever waits for room in it goes on

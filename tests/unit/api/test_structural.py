@@ -67,7 +67,8 @@ def told(spec: Any) -> list[str]:
         ({"size": 1, "tags": ["a", "a"]}, 'spec.tags[1]: Duplicate value: "a"'),
         (
             {"size": 1, "labels": {"a": 1}},
-            'spec.labels.a: Invalid value: "integer": spec.labels.a in body must be of type string: "integer"',
+            'spec.labels.a: Invalid value: "integer": spec.labels.a in body must be of type string: '
+            '"integer"',
         ),
         (
             {"size": 1, "when": "noon"},
