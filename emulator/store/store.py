@@ -213,7 +213,7 @@ class Store:
         if merged == old.object and new.raw == old.manifest:
             return old
         stored = old._replace(object=merged, written=new.object, manifest=new.raw, origin=new.origin, base="")
-        if stamp and old.finalizers and not stored.finalizers:
+        if stamp and old.finalizers and not (stored.finalizers or _grace_of(stored)):
             return self._remove(stored)
         return self._put(old, stored)
 
@@ -281,6 +281,12 @@ def _desired(stored: Stored) -> tuple[Any, ...]:
     given_out = stored.manifest and isinstance(stored.object, Pod | Service | Node)
     typed = None if given_out else getattr(stored.object, "spec", None)
     return typed, stored.deletionTimestamp is None, stored.manifest.get("spec")
+
+
+def _grace_of(stored: Stored) -> Any:
+    """Returns the seconds that a Pod which is being deleted may still take: its kubelet ends it."""
+    metadata = stored.manifest.get("metadata")
+    return metadata.get("deletionGracePeriodSeconds") if isinstance(metadata, Mapping) else None
 
 
 def _without_identity(manifest: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,18 @@ store, and writes documents to it; the plane says the time.
 from __future__ import annotations
 
 from ..plane import Controller
-from . import collector, daemonset, deployment, events, namespaces, replicaset, statefulset, taints
+from . import (
+    collector,
+    daemonset,
+    deployment,
+    disruption,
+    events,
+    job,
+    namespaces,
+    replicaset,
+    statefulset,
+    taints,
+)
 
 # in the order in which they run: whoever sees Pods through another's status runs after it
 APPS: tuple[Controller, ...] = (
@@ -15,6 +26,8 @@ APPS: tuple[Controller, ...] = (
     deployment.CONTROLLER,
     statefulset.CONTROLLER,
     daemonset.CONTROLLER,
+    job.CONTROLLER,
+    disruption.CONTROLLER,
     collector.CONTROLLER,
     events.CONTROLLER,
 )

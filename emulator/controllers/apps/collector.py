@@ -15,7 +15,7 @@ from ...store.objects import Key, Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
 from .deletion import FOREGROUND, ORPHAN, delete_object, drop_finalizer
-from .documents import ENDED, number, part
+from .documents import part
 
 NAME = "garbage collector"
 
@@ -118,7 +118,7 @@ class _Collector:
                 self._delete_below(dependent)
         left = [one for one in self._dependents(owner) if _blocks(one, owner)]
         now = self.store.get(owner.key)
-        if not left and now is not None and not _is_served_by_a_kubelet(now):
+        if not left and now is not None:
             drop_finalizer(self.plane, now, FOREGROUND)
 
     def _delete_below(self, dependent: Stored) -> None:
@@ -147,17 +147,6 @@ def _blocks(dependent: Stored, owner: Stored) -> bool:
     return any(
         one.get("uid") == owner.uid and one.get("blockOwnerDeletion")
         for one in metadata.get("ownerReferences") or []
-    )
-
-
-def _is_served_by_a_kubelet(stored: Stored) -> bool:
-    """Returns whether a Pod's kubelet has yet to end it: the Pod would go with its last finalizer."""
-    grace = part(stored.manifest, "metadata").get("deletionGracePeriodSeconds")
-    return (
-        stored.key.kind == "Pod"
-        and number(grace, 0) > 0
-        and stored.object.status.phase not in ENDED
-        and bool(stored.object.spec.nodeName)
     )
 
 

@@ -126,7 +126,7 @@ def without_condition(status: Mapping[str, Any], *types: str) -> list[Document]:
 
 
 def set_condition(
-    status: Document, type_: str, value: str, reason: str, message: str, now: str, **more: str
+    status: Document, type_: str, value: str, reason: str, message: str, now: str, **more: Any
 ) -> None:
     """Sets a condition. One that has the same status and reason stays as it is; one with the same status
     keeps its lastTransitionTime.

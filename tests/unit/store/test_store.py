@@ -237,6 +237,17 @@ def test_deleted_with_grace_an_object_ends_then_is_gone() -> None:
         store.delete(POD_A, now=LATER)
 
 
+def test_a_pod_that_ends_stays_after_its_last_finalizer_until_its_kubelet_ends_it() -> None:
+    store = Store()
+    ending = {"deletionTimestamp": LATER, "deletionGracePeriodSeconds": 30}
+    store.create(pod(finalizers=["a.example/f"]), now=NOW)
+    store.write(pod(finalizers=["a.example/f"], **ending))
+    store.write(pod(**ending))
+    assert store.get(POD_A) is not None
+    store.finalize(POD_A)
+    assert store.get(POD_A) is None
+
+
 def test_an_object_stays_until_its_last_finalizer_goes() -> None:
     store = Store()
     store.create(pod(finalizers=["a.example/f"]), now=NOW)

@@ -84,6 +84,9 @@ class Living:
         since = old.get("lastTransitionTime") if old.get("status") == value else self.plane.now
         row = {"type": "Ready", "status": value, "lastTransitionTime": since}
         document.setdefault("status", {}).update({"phase": phase, "conditions": [row]})
+        if phase in ("Succeeded", "Failed"):
+            ended = {"name": "main", "state": {"terminated": {"finishedAt": self.plane.now}}}
+            document["status"]["containerStatuses"] = [ended]
         self.plane.store.write(document)
 
     def pass_time(self, seconds: float, *, reconcile: bool = True) -> None:
