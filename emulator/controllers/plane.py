@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..cluster.state import ClusterState, Listener, ProxySettings
 from ..errors import InputError
-from ..net import Address, prefixes_of
+from ..net import Address, Prefix, prefixes_of
 from ..objects.config import (
     BINDING_MODES,
     WITHOUT_HEALTH_CHECKS,
@@ -206,6 +206,11 @@ class ControlPlane:
     def seed(self) -> int:
         """Returns the number that draws names and node ports."""
         return self._seed
+
+    @property
+    def serviceSubnet(self) -> Prefix:
+        """Returns the prefix of ClusterIPs, which the first reconciliation chooses."""
+        return self._networks.services
 
     def fork(self) -> ControlPlane:
         """Returns a control plane over the same objects, which changes separately from here on."""

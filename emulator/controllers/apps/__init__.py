@@ -7,13 +7,16 @@ from __future__ import annotations
 from ..plane import Controller
 from . import (
     collector,
+    cronjob,
     daemonset,
     deployment,
     disruption,
+    endpoints,
     events,
     job,
     namespaces,
     replicaset,
+    servicecidrs,
     statefulset,
     taints,
 )
@@ -26,8 +29,11 @@ APPS: tuple[Controller, ...] = (
     deployment.CONTROLLER,
     statefulset.CONTROLLER,
     daemonset.CONTROLLER,
+    cronjob.CONTROLLER,
     job.CONTROLLER,
     disruption.CONTROLLER,
+    endpoints.CONTROLLER,
+    servicecidrs.CONTROLLER,
     collector.CONTROLLER,
     events.CONTROLLER,
 )
