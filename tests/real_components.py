@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -108,10 +109,10 @@ class ControlPlane:
     A context manager: leaving it ends what it started, by process id.
     """
 
-    def __init__(self, binaries: Path, directory: Path, port: int = 26443, *, bare: bool = False) -> None:
+    def __init__(self, binaries: Path, directory: Path, *, bare: bool = False) -> None:
         self.binaries = binaries
         self.directory = directory
-        self.port = port
+        self.port, *self._ports = free_ports(5)
         self.bare = bare
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -154,7 +155,7 @@ class ControlPlane:
         (self.directory / "tokens.csv").write_text(f"{TOKEN},podwire,podwire,system:masters\n")
         self.kubeconfig.write_text(json.dumps(kubeconfig(f"https://127.0.0.1:{self.port}", TOKEN)))
         self.kubeconfig.chmod(0o600)
-        client, peer = (f"http://127.0.0.1:{self.port + offset}" for offset in (1, 2))
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._ports[:2])
         self.run(
             "etcd",
             "--data-dir=etcd",
@@ -197,12 +198,19 @@ class ControlPlane:
         self.run(
             "kube-controller-manager",
             *common,
-            f"--secure-port={self.port + 3}",
+            f"--secure-port={self._ports[2]}",
             "--service-account-private-key-file=sa.key",
             "--root-ca-file=certificates/apiserver.crt",
             "--node-monitor-grace-period=24h",
         )
-        self.run("kube-scheduler", *common, f"--secure-port={self.port + 4}")
+        self.run("kube-scheduler", *common, f"--secure-port={self._ports[3]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Returns ports of 127.0.0.1 that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def kubeconfig(server: str, token: str) -> dict[str, Any]:
