@@ -269,9 +269,9 @@ RESOURCES: tuple[Resource, ...] = tuple(_rows())
 # --- with custom resources ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalog:
-    """Holds every resource: those built in, then custom ones. Immutable."""
+    """Holds every resource: those built in, then custom ones. Immutable; equal to itself alone."""
 
     resources: tuple[Resource, ...] = RESOURCES
 
