@@ -16,12 +16,12 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, NamedTuple
 
-from emulator.api import fieldsets, schemas, typed
-from emulator.api.fieldsets import NONE, Path, Paths
-from emulator.api.refusals import Cause, RefusedError, bad_request
+from . import fieldsets, schemas, typed
+from .fieldsets import NONE, Path, Paths
+from .shapes import filled, written
+from .status import ApiError, apply_conflict, bad_request
 
 Document = dict[str, Any]
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -110,10 +110,11 @@ def update(live: Document | None, new: Document, write: Write) -> Document:
     ``live`` is None for a create. Managed fields that a client sends are taken as they are, an empty list
     or one empty entry forgets all; a subresource's are ignored.
     """
-    result = copy.copy(new)
+    result = written(new)
     metadata = dict(result.get("metadata") or {})
-    sent = metadata.pop("managedFields", None)
-    result["metadata"] = metadata
+    metadata.pop("managedFields", None)
+    sent = (new.get("metadata") or {}).get("managedFields")
+    result = {**result, "metadata": metadata}
     known = None if live is None else (live.get("metadata") or {}).get("managedFields")
     entries = _sent_or_known(sent, known, ignore_sent=bool(write.subresource))
     if not entries and live is not None and (live.get("metadata") or {}).get("uid"):
@@ -121,7 +122,7 @@ def update(live: Document | None, new: Document, write: Write) -> Document:
     types = _types(new, write)
     before = _bare(live) if live is not None else _empty(new)
     try:
-        entries = _updated(types, _filled(before), _filled(_bare(new)), entries, write)
+        entries = _updated(types, filled(before), filled(_bare(new)), entries, write)
     except typed.TypedError:  # a list without its keys: the API server keeps what it had, and never refuses
         if known:
             metadata["managedFields"] = copy.deepcopy(known)
@@ -133,7 +134,7 @@ def update(live: Document | None, new: Document, write: Write) -> Document:
 def apply(live: Document | None, config: Document, write: Write, *, force: bool = False) -> Document:
     """Returns what becomes of ``live`` (None: it is created) by a server-side apply of ``config``.
 
-    An apply that changes nothing returns ``live`` as it was, times and all. Raises RefusedError: 409 with a
+    An apply that changes nothing returns ``live`` as it was, times and all. Raises ApiError: 409 with a
     cause for each field that somebody else owns, 400 for another kind or version and for managed fields in
     ``config``, 500 for a document that does not fit the schema (kube-apiserver answers so).
     """
@@ -148,10 +149,10 @@ def apply(live: Document | None, config: Document, write: Write, *, force: bool 
     faults = types.validate(config)
     if faults:
         raise _misfit(config, faults)
-    current = _filled(_bare(base))
+    current = filled(_bare(base))
     if not known and live is not None:
         first = replace(write, manager=BEFORE_FIRST, subresource="")
-        known = _updated(types, _filled(_empty(config)), current, {}, first)
+        known = _updated(types, filled(_empty(config)), current, {}, first)
     try:
         merged, entries = _applied(types, current, config, known, write, force)
     except _ConflictsError as error:
@@ -168,10 +169,10 @@ def _result(
 ) -> Document:
     """Returns the document after an apply, with the times of entries that changed."""
     owner = _owner(write, "Apply", "")
-    merged = _filled(merged)
+    merged = filled(merged)
     changed = live is None or not typed.same(current, merged)
     result: Document = merged if changed else _bare(live or {})
-    result = _without_null(result) if write.schema is None else result
+    result = written(result)
     metadata = dict(result.get("metadata") or {})
     result = {**result, "metadata": metadata}
     if changed and owner in entries:
@@ -192,8 +193,10 @@ def _result(
 def _timeless(document: Document) -> Document:
     """Returns the metadata of a document without the times of its managed fields."""
     metadata = copy.deepcopy(document.get("metadata") or {})
-    for entry in metadata.get("managedFields") or []:
+    entries = metadata.get("managedFields") or []
+    for entry in entries:
         entry.pop("time", None)
+    entries.sort(key=fieldsets.compact)  # they are kept in the order of their times
     return metadata
 
 
@@ -329,9 +332,9 @@ def _capped(entries: Entries) -> Entries:
 # Conflicts and misfits in kube-apiserver's words
 
 
-def _conflict(conflicts: Sequence[tuple[Owner, Path, Entry]]) -> RefusedError:
+def _conflict(conflicts: Sequence[tuple[Owner, Path, Entry]]) -> ApiError:
     said = [(_printed(owner, entry), fieldsets.path_text(path)) for owner, path, entry in conflicts]
-    causes = tuple(Cause("FieldManagerConflict", f"conflict with {who}", path) for who, path in said)
+    causes = [("FieldManagerConflict", f"conflict with {who}", path) for who, path in said]
     if len(said) == 1:
         message = f"Apply failed with 1 conflict: conflict with {said[0][0]}: {said[0][1]}"
     else:
@@ -340,7 +343,7 @@ def _conflict(conflicts: Sequence[tuple[Owner, Path, Entry]]) -> RefusedError:
             lines.append(f"conflicts with {who}:")
             lines += [f"- {path}" for name, path in said if name == who]
         message = f"Apply failed with {len(said)} conflicts: " + "\n".join(lines)
-    return RefusedError(409, "Conflict", message, causes)
+    return apply_conflict(message, causes)
 
 
 def _printed(owner: Owner, entry: Entry) -> str:
@@ -350,12 +353,12 @@ def _printed(owner: Owner, entry: Entry) -> str:
     return f"{who} using {entry.api_version}" if owner.operation == "Update" else who
 
 
-def _misfit(config: Document, faults: Sequence[str]) -> RefusedError:
+def _misfit(config: Document, faults: Sequence[str]) -> ApiError:
     metadata = config.get("metadata") or {}
     group_version, kind = config.get("apiVersion", ""), config.get("kind", "")
     said = faults[0] if len(faults) == 1 else "errors:\n" + "\n".join(f"  {fault}" for fault in faults)
     name = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}; {group_version}, Kind={kind}"
-    return RefusedError(500, "", f"failed to create typed patch object ({name}): {said}")
+    return ApiError(500, "", f"failed to create typed patch object ({name}): {said}")
 
 
 def _check_version(live: Document, config: Document) -> None:
@@ -382,7 +385,7 @@ def _sent_or_known(sent: Any, known: Any, *, ignore_sent: bool) -> Entries:
         return {}
     try:
         entries = _decoded(sent or [])
-    except RefusedError:
+    except ApiError:
         entries = {}
     return entries or _known(known)
 
@@ -390,12 +393,12 @@ def _sent_or_known(sent: Any, known: Any, *, ignore_sent: bool) -> Entries:
 def _known(known: Any) -> Entries:
     try:
         return _decoded(known or [])
-    except RefusedError:
+    except ApiError:
         return {}
 
 
 def _decoded(rows: Any) -> Entries:
-    """Returns the entries of ``managedFields``; RefusedError (500) if one is malformed."""
+    """Returns the entries of ``managedFields``; ApiError (500) if one is malformed."""
     entries: Entries = {}
     for index, row in enumerate(rows if isinstance(rows, list) else []):
         operation = row.get("operation") if isinstance(row, dict) else None
@@ -422,8 +425,8 @@ def _decoded(rows: Any) -> Entries:
     return entries
 
 
-def _undecodable(message: str) -> RefusedError:
-    return RefusedError(500, "", f"failed to decode managed fields: {message}")
+def _undecodable(message: str) -> ApiError:
+    return ApiError(500, "", f"failed to decode managed fields: {message}")
 
 
 def _write_entries(metadata: Document, entries: Entries) -> None:
@@ -471,60 +474,6 @@ def _bare(document: Document) -> Document:
 def _empty(document: Document) -> Document:
     """Returns an object of the document's kind with nothing in it."""
     return {key: document[key] for key in ("apiVersion", "kind") if key in document}
-
-
-def _filled(document: Document) -> Document:
-    """Returns a document with the fields that Go always has: structs that are no pointers, and plain zeroes.
-
-    Without them a struct that appears would seem to be a field that somebody added.
-    """
-    name = schemas.definition_of(document.get("apiVersion", ""), document.get("kind", ""))
-    return document if name is None else _fill(document, name)
-
-
-def _fill(value: Any, kind: str) -> Any:
-    if kind.startswith("[]") and isinstance(value, list):
-        return [_fill(item, kind[2:].lstrip("*")) for item in value]
-    if kind.startswith("map[") and isinstance(value, dict):
-        inner = kind.split("]", 1)[1].lstrip("*")
-        return {key: _fill(item, inner) for key, item in value.items()} if "." in inner else value
-    if not isinstance(value, dict) or kind not in schemas.structs():
-        return value
-    filled = dict(value)
-    for name, go_type, zero in _always(kind):
-        if name in filled:
-            filled[name] = _fill(filled[name], go_type)
-        elif zero is not typed.ABSENT:
-            filled[name] = _fill(copy.copy(zero), go_type)
-    return filled
-
-
-@cache
-def _always(kind: str) -> tuple[tuple[str, str, Any], ...]:
-    """Returns (field, type, value that it has if nothing is written) of a struct's fields."""
-    rows: list[tuple[str, str, Any]] = []
-    for field in schemas.structs()[kind]:
-        bare = field.type.lstrip("*")
-        if not field.json:
-            rows += _always(bare) if bare in schemas.structs() else ()
-            continue
-        pointer = field.type != bare
-        zero: Any = typed.ABSENT
-        if not pointer and bare in schemas.structs() and field.omit != "zero":
-            zero = {}
-        elif not field.omit:
-            plain = schemas.named().get(bare, bare)
-            zero = {"bool": False, "string": "", "int32": 0, "int64": 0}.get(plain)
-            zero = None if pointer else zero
-        rows.append((field.json, bare, zero))
-    return tuple(rows)
-
-
-def _without_null(value: Any) -> Any:
-    """Returns a value without fields that are null: Go's structs have none."""
-    if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
-    return [_without_null(item) for item in value] if isinstance(value, list) else value
 
 
 def _reset(document: Document, write: Write) -> tuple[Path, ...]:

@@ -15,8 +15,8 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from emulator.api import fieldsets, schemas
-from emulator.api.fieldsets import Path, Paths, Tree
+from . import fieldsets, schemas
+from .fieldsets import Path, Paths, Tree
 
 Schema = schemas.Schema
 DEDUCED: Schema = {"x-kubernetes-preserve-unknown-fields": True}  # a value that no schema describes
