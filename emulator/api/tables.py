@@ -310,15 +310,14 @@ def _endpoints(one: Document, now: _Now) -> Sequence[Any]:
     found = []
     for subset in _rows(one, "subsets"):
         ports = [_number(port, "port") for port in _rows(subset, "ports")]
-        for address in _rows(subset, "addresses"):
-            ip = _text(address, "ip")
-            host = f"[{ip}]" if ":" in ip else ip
-            found += [f"{host}:{port}" for port in ports] or [ip]
+        addresses = [_text(address, "ip") for address in _rows(subset, "addresses")]
+        hosts = [f"[{ip}]" if ":" in ip else ip for ip in addresses]
+        found += [f"{host}:{port}" for port in ports for host in hosts] if ports else addresses
     return _name(one), _cut(found, 3), _age(one, now)
 
 
 def _slice(one: Document, now: _Now) -> Sequence[Any]:
-    ports = [_text(port, "port") or "*" for port in _rows(one, "ports")]
+    ports = [_text(port, "port") or _text(port, "name") or "*" for port in _rows(one, "ports")]
     addresses = [str(ip) for endpoint in _rows(one, "endpoints") for ip in _list(endpoint, "addresses")]
     return (
         _name(one),
@@ -334,10 +333,15 @@ def _slice(one: Document, now: _Now) -> Sequence[Any]:
 _ROLE = "node-role.kubernetes.io/"
 
 
+def _kernel(info: Document) -> str:
+    machine = _text(info, "architecture")
+    return (_text(info, "kernelVersion") or UNKNOWN) + (f" ({machine})" if machine else "")
+
+
 def _node(one: Document, now: _Now) -> Sequence[Any]:
     conditions = {_text(c, "type"): _text(c, "status") for c in _rows(one, "status", "conditions")}
     ready = conditions.get("Ready", "True")  # a node that podwire runs is ready unless it says otherwise
-    state = {"True": "Ready", "False": "NotReady"}.get(ready, "Unknown")
+    state = "Ready" if ready == "True" else "NotReady"
     if _at(one, "spec", "unschedulable") is True:
         state += ",SchedulingDisabled"
     labels = _map(one, "metadata", "labels")
@@ -361,7 +365,7 @@ def _node(one: Document, now: _Now) -> Sequence[Any]:
         address("InternalIP"),
         address("ExternalIP"),
         _text(info, "osImage") or UNKNOWN,
-        _text(info, "kernelVersion") or UNKNOWN,
+        _kernel(info),
         _text(info, "containerRuntimeVersion") or UNKNOWN,
     )
 
@@ -489,10 +493,8 @@ def _event(one: Document, now: _Now) -> Sequence[Any]:
     first, last = _at(one, "firstTimestamp"), _at(one, "lastTimestamp")
     series = _map(one, "series")
     began = first or _at(one, "eventTime")
-    seen = now.age(last or series.get("lastObservedTime") or began)
+    seen = now.age(series.get("lastObservedTime") or last or began)
     count = _number(series, "count") or _number(one, "count") or 1
-    if count > 1:
-        seen = f"{seen} (x{count} over {now.age(began)})"
     about = _map(one, "involvedObject") or _map(one, "regarding")
     kind = _text(about, "kind").lower()
     target = f"{kind}/{_text(about, 'name')}" if kind else _text(about, "name")
@@ -552,22 +554,38 @@ def _budget(one: Document, now: _Now) -> Sequence[Any]:
     )
 
 
+def _metric(metric: Document, state: Any) -> str:
+    """Returns what a metric is and should be: ``cpu: 20%/50%`` (formatHPAMetrics)."""
+    kind = _text(metric, "type")
+    field = kind[:1].lower() + kind[1:]
+    target, current = _map(metric, field, "target"), _map(state, field, "current")
+    named = kind in ("Resource", "ContainerResource")
+    if "averageValue" in target:
+        what = f"{_text(current, 'averageValue') or UNKNOWN}/{_text(target, 'averageValue')}"
+        if kind in ("External", "Object"):
+            what += " (avg)"
+    elif named:
+        use, wanted = _at(current, "averageUtilization"), _at(target, "averageUtilization")
+        what = f"{UNKNOWN if use is None else f'{use}%'}/{'<auto>' if wanted is None else f'{wanted}%'}"
+    elif kind in ("External", "Object", "Pods"):
+        what = f"{_text(current, 'value') or UNKNOWN}/{_text(target, 'value')}"
+    else:
+        return "<unknown type>"
+    return f"{_text(metric, field, 'name')}: {what}" if named else what
+
+
 def _scaler(one: Document, now: _Now) -> Sequence[Any]:
     spec = _map(one, "spec")
     target = f"{_text(spec, 'scaleTargetRef', 'kind')}/{_text(spec, 'scaleTargetRef', 'name')}"
-    found = []
-    for metric in _rows(spec, "metrics"):
-        wanted = _number(metric, "resource", "target", "averageUtilization")
-        what = _text(metric, "resource", "name")
-        if what and wanted:
-            found.append(f"{what}: {UNKNOWN}/{wanted}%")
-        else:
-            found.append(UNKNOWN)
+    metrics, current = _rows(spec, "metrics"), _list(one, "status", "currentMetrics")
+    states = [*current, *[None] * len(metrics)]
+    found = [_metric(metric, state) for metric, state in zip(metrics, states, strict=False)]
+    more = f" + {len(found) - 2} more..." if len(found) > 2 else ""
     minimum = _at(spec, "minReplicas")
     return (
         _name(one),
         target,
-        ", ".join(found) or NONE,
+        (", ".join(found[:2]) or NONE) + more,
         UNSET if minimum is None else str(minimum),
         _number(spec, "maxReplicas"),
         _number(one, "status", "currentReplicas"),
@@ -659,8 +677,16 @@ def _revision(one: Document, now: _Now) -> Sequence[Any]:
     return _name(one), told, _number(one, "revision"), _age(one, now)
 
 
+def _api_service(one: Document, now: _Now) -> Sequence[Any]:
+    service = _map(one, "spec", "service")
+    told = f"{_text(service, 'namespace')}/{_text(service, 'name')}" if service else "Local"
+    state = next((c for c in _rows(one, "status", "conditions") if c.get("type") == "Available"), None)
+    reason = f" ({_text(state, 'reason')})" if state and _text(state, "status") != "True" else ""
+    return _name(one), told, (_text(state, "status") or "Unknown") + reason, _age(one, now)
+
+
 def _quota(one: Document, now: _Now) -> Sequence[Any]:
-    hard, used = _map(one, "status", "hard") or _map(one, "spec", "hard"), _map(one, "status", "used")
+    hard, used = _map(one, "status", "hard"), _map(one, "status", "used")
     requests: list[str] = []
     limits: list[str] = []
     for name in sorted(hard):
@@ -716,8 +742,8 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
         (
             NAME,
             Column("Ready"),
-            Column("Up-to-date", "integer"),
-            Column("Available", "integer"),
+            Column("Up-to-date"),
+            Column("Available"),
             AGE,
             *_IMAGES,
             _SELECTOR,
@@ -765,7 +791,7 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
         _daemonset,
     ),
     ("apps", "ControllerRevision"): (
-        (NAME, Column("Controller"), Column("Revision", "integer"), AGE),
+        (NAME, Column("Controller"), Column("Revision"), AGE),
         _revision,
     ),
     ("batch", "Job"): (
@@ -787,16 +813,16 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
         _cronjob,
     ),
     ("", "ConfigMap"): (
-        (NAME, Column("Data", "integer"), AGE),
+        (NAME, Column("Data"), AGE),
         lambda one, now: (_name(one), _data(one), _age(one, now)),
     ),
     ("", "Secret"): (
-        (NAME, Column("Type"), Column("Data", "integer"), AGE),
+        (NAME, Column("Type"), Column("Data"), AGE),
         lambda one, now: (_name(one), _text(one, "type") or "Opaque", _data(one), _age(one, now)),
     ),
     ("", "ServiceAccount"): (
-        (NAME, Column("Secrets", "integer"), AGE),
-        lambda one, now: (_name(one), len(_list(one, "secrets")), _age(one, now)),
+        (NAME, AGE),
+        lambda one, now: (_name(one), _age(one, now)),
     ),
     ("", "Event"): (
         (
@@ -808,7 +834,7 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
             Column("Source", wide=True),
             Column("Message"),
             Column("First Seen", wide=True),
-            Column("Count", "integer", wide=True),
+            Column("Count", wide=True),
             NAME._replace(wide=True),
         ),
         _event,
@@ -856,8 +882,8 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
             Column("Reference"),
             Column("Targets"),
             Column("MinPods"),
-            Column("MaxPods", "integer"),
-            Column("Replicas", "integer"),
+            Column("MaxPods"),
+            Column("Replicas"),
             AGE,
         ),
         _scaler,
@@ -872,7 +898,7 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
             Column("Provisioner"),
             Column("ReclaimPolicy"),
             Column("VolumeBindingMode"),
-            Column("AllowVolumeExpansion", "boolean"),
+            Column("AllowVolumeExpansion"),
             AGE,
         ),
         _storage_class,
@@ -923,14 +949,33 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
             _text(one, "preemptionPolicy") or "PreemptLowerPriority",
         ),
     ),
+    ("", "PodTemplate"): (
+        (NAME, Column("Containers"), Column("Images"), Column("Pod Labels")),
+        lambda one, _: (
+            _name(one),
+            *_containers(_map(one, "template", "spec")),
+            _labels(_map(one, "template", "metadata", "labels")),
+        ),
+    ),
+    ("apiregistration.k8s.io", "APIService"): (
+        (NAME, Column("Service"), Column("Available"), AGE),
+        _api_service,
+    ),
+    **{
+        ("admissionregistration.k8s.io", kind): (
+            (NAME, Column("Webhooks", "integer"), AGE),
+            lambda one, now: (_name(one), len(_list(one, "webhooks")), _age(one, now)),
+        )
+        for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    },
     ("", "ResourceQuota"): ((NAME, Column("Request"), Column("Limit"), AGE), _quota),
     ("", "LimitRange"): (
-        (NAME, Column("Created At")),
+        (NAME, Column("Created At", "date")),
         lambda one, _: (_name(one), _text(one, "metadata", "creationTimestamp")),
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ((NAME, Column("Created At")), _definition),
     **{
-        ("rbac.authorization.k8s.io", kind): ((NAME, Column("Created At")), _role)
+        ("rbac.authorization.k8s.io", kind): ((NAME, Column("Created At", "date")), _role)
         for kind in ("Role", "ClusterRole")
     },
     **{
