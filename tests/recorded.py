@@ -35,7 +35,7 @@ class Command(NamedTuple):
     number: int  # the line in its scenario, from 1
     argv: tuple[str, ...]
     stdin: str  # the name of a file; "" for none
-    compare: str  # "all", "last" (the last line of standard output), or "exit" (the exit code alone)
+    compare: str  # "all", "lines" (in any order), "last" (line of standard output), "exit" (the code alone)
 
     @property
     def id(self) -> str:
@@ -164,6 +164,8 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^([-+] ?)?(\s*(?:resourceVersion|\"resourceVersion\"): )\"\d+\"", r'\2"VERSION"'),
         (r"(\"resourceVersion\":)\"\d+\"", r'\1"VERSION"'),
         (r"(resourceVersion|resource version):? ?\"?\d+\"?", r"\1 VERSION"),
+        (r"(Resource Version: +)\d+", r"\1VERSION"),
+        (r"(HealthCheck NodePort: +)\d+", r"\1NODE-PORT"),
         (r"(VERSION, current: )\d+", r"\1VERSION"),
         (rf"\b([a-z0-9-]+?)-{_RANDOM}{{8,10}}-{_RANDOM}{{5}}\b", r"\1-HASH-RANDOM"),
         (rf"\b([a-z][a-z0-9-]*?)-{_RANDOM}{{8,10}}\b", r"\1-HASH"),
@@ -203,10 +205,10 @@ def differences(command: Command, recorded: Mapping[str, Any], seen: Answer) -> 
         if _last(recorded["stdout"]) != _last(normal(seen.stdout)):
             yield "stdout"
         return
-    if recorded["stdout"] != normal(seen.stdout):
-        yield "stdout"
-    if recorded["stderr"] != normal(seen.stderr):
-        yield "stderr"
+    order = sorted if command.compare == "lines" else list
+    for field, text in (("stdout", seen.stdout), ("stderr", seen.stderr)):
+        if order(recorded[field].splitlines()) != order(normal(text).splitlines()):
+            yield field
 
 
 def _last(text: str) -> str:

@@ -15,7 +15,7 @@ def test_each_command_has_its_answer() -> None:
     assert {name: row["argv"] for name, row in read_answers().items()} == typed
     assert len(typed) >= 150
     assert {c.stdin for c in commands} - {""} <= set(files)
-    assert {c.compare for c in commands} == {"all", "last", "exit"}
+    assert {c.compare for c in commands} == {"all", "lines", "last", "exit"}
 
 
 def test_each_scenario_begins_with_its_namespace() -> None:
@@ -58,6 +58,8 @@ def test_masks_what_a_run_gives_out_and_nothing_else(text: str, masked: str) -> 
         ("all", Answer(0, "a\nb\n", ""), []),
         ("all", Answer(1, "a\nb\n", ""), ["exit"]),
         ("all", Answer(0, "b\n", "warned\n"), ["stdout", "stderr"]),
+        ("lines", Answer(0, "b\na\n", ""), []),
+        ("lines", Answer(0, "b\nc\n", ""), ["stdout"]),
         ("last", Answer(0, "c\nb\n", "warned\n"), []),
         ("last", Answer(0, "a\n", ""), ["stdout"]),
         ("exit", Answer(0, "", "warned\n"), []),
