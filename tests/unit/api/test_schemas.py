@@ -60,3 +60,15 @@ def test_merge_keys_and_references() -> None:
     assert ports["x-kubernetes-list-map-keys"] == ["port", "protocol"]
     assert schemas.reference(ports["items"]) == "io.k8s.api.core.v1.ServicePort"
     assert schemas.resolved(ports["items"])["properties"]["protocol"]["default"] == "TCP"
+
+
+def test_enumerations_have_their_values() -> None:
+    schemas_of = schemas.definitions()
+    protocol = schemas_of["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]
+    assert protocol["enum"] == ["SCTP", "TCP", "UDP"]
+    assert protocol["description"].endswith('\n - `"UDP"` is the UDP protocol.')
+    modes = schemas_of["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"]
+    assert "ReadOnlyMany" in modes["items"]["enum"]
+    path = schemas_of["io.k8s.api.networking.v1.HTTPIngressPath"]["properties"]["pathType"]
+    assert path["enum"] == ["Exact", "ImplementationSpecific", "Prefix"]
+    assert not any("enum" in one for one in schemas_of["io.k8s.api.core.v1.Pod"]["properties"].values())
