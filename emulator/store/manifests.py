@@ -17,11 +17,13 @@ def render(stored: Stored) -> dict[str, Any]:
     """Returns the object as JSON has it, a copy that the caller may change. A field that nobody changed is
     as it was written.
     """
-    now, written = _encode(stored.object), _encode(stored.written) if stored.manifest else {}
-    if isinstance(stored.object, Workload | Uninterpreted):
-        now.pop("kind", None)
-        written.pop("kind", None)
-    manifest = _overlay(dict(stored.manifest), written, now)
+    manifest: Mapping[str, Any] = stored.manifest
+    if not manifest or stored.object is not stored.written:  # most objects are as they were written
+        now, written = _encode(stored.object), _encode(stored.written) if manifest else {}
+        if isinstance(stored.object, Workload | Uninterpreted):
+            now.pop("kind", None)
+            written.pop("kind", None)
+        manifest = _overlay(dict(manifest), written, now)
     metadata = {
         **manifest.get("metadata", {}),
         **({"namespace": stored.key.namespace} if stored.key.namespace else {}),
@@ -31,9 +33,9 @@ def render(stored: Stored) -> dict[str, Any]:
         "creationTimestamp": stored.creationTimestamp,
     }
     kind, _, group = stored.key.kind.partition(".")
-    version = manifest.pop("apiVersion", "") or (api_version_of(kind) if not group else "")
-    manifest.pop("kind", None)
-    whole = {"apiVersion": version, "kind": kind, **manifest, "metadata": metadata}
+    version = manifest.get("apiVersion") or (api_version_of(kind) if not group else "")
+    whole = {"apiVersion": "", "kind": "", **manifest}
+    whole |= {"apiVersion": version, "kind": kind, "metadata": metadata}
     return {key: _copied(item) for key, item in whole.items()}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...store.manifests import render
 from ...store.objects import Key
 from ...store.store import Event
 from ..names import draw
@@ -47,15 +46,14 @@ def record(
             new = _event(involved, namespace, name, plane.now, type_, reason, text, component)
             plane.store.create(new, now=plane.now)
             return
-        old = render(stored)
+        old = dict(stored.manifest)  # it was written whole
         is_old = seconds_between(str(old.get("lastTimestamp")), plane.now) > _WINDOW
         if slot < _SIMILAR and old.get("message") != message:
             if not is_old:
                 continue
             old |= {"firstTimestamp": plane.now, "count": 0}
-        plane.store.write(
-            {**old, "message": text, "count": old.get("count", 0) + 1, "lastTimestamp": plane.now}
-        )
+        old |= {"message": text, "count": old.get("count", 0) + 1, "lastTimestamp": plane.now}
+        plane.store.write(old)
         return
 
 

@@ -2,7 +2,8 @@
 
 A taint NoExecute evicts a Pod that does not tolerate it, or that tolerates it for some seconds only. A node
 that is deleted takes its Pods along at once: its machine is gone here, while a real one would go on serving
-until the garbage collector of Pods comes round.
+until the garbage collector of Pods comes round. A Pod that is bound to a node that never was waits as long as
+there, or its controller would replace it without end.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .pods import delete_pod
 
 NAME = "taints"
 _COMPONENT = "taint-eviction-controller"
+_QUARANTINE = 40  # seconds that a node may be missing (pkg/controller/podgc, quarantineTime)
 
 
 def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
@@ -30,6 +32,7 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
     for name, node in nodes.items():
         if keys is None or node.key in keys:
             nodes[name] = _stamped(plane, node)
+    gone = {one.stored.key.name for one in events or () if one.stored.key.kind == "Node"} - nodes.keys()
     for pod in plane.store.list("Pod"):
         name = pod.object.spec.nodeName
         if not name:
@@ -37,7 +40,11 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
                 plane.store.finalize(pod.key)
         elif keys is None or pod.key in keys or Key("Node", "", name) in keys:
             if name not in nodes:
-                _collect(plane, pod)
+                age = seconds_between(pod.creationTimestamp, plane.now)
+                if name in gone or age >= _QUARANTINE:
+                    _collect(plane, pod)
+                else:
+                    plane.wake(_QUARANTINE - age, NAME)
             elif pod.deletionTimestamp is None:
                 _evict(plane, pod, nodes[name])
 

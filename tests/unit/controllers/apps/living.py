@@ -8,6 +8,7 @@ from typing import Any
 from emulator.controllers.apps import APPS
 from emulator.controllers.apps.documents import part, time_after
 from emulator.controllers.plane import ControlPlane
+from emulator.objects.config import Inventory
 from emulator.store.manifests import render
 from emulator.store.objects import Key, Stored
 from tests.unit.controllers.clusters import cluster, inventory_of
@@ -19,9 +20,10 @@ Document = dict[str, Any]
 class Living:
     """Holds a cluster with some workers. Time passes only by :meth:`step` and :meth:`pass_time`."""
 
-    def __init__(self, *manifests: str, workers: int = 3) -> None:
+    def __init__(self, *manifests: str, workers: int = 3, inventory: Inventory | None = None) -> None:
         nodes = ", ".join(["{role: control-plane}", *["{role: worker}"] * workers])
-        self.plane = ControlPlane(inventory_of(cluster(nodes), *manifests), workloads=APPS)
+        given = inventory or inventory_of(cluster(nodes), *manifests)
+        self.plane = ControlPlane(given, workloads=APPS)
         self.plane.now = START
         self.keeps_unready: Callable[[Stored], bool] = lambda _: False
         self.ends: Callable[[Stored], str] = lambda _: ""  # the phase in which a running Pod ends

@@ -65,6 +65,17 @@ def test_a_taint_that_is_taken_back_in_time_evicts_nobody() -> None:
     assert living.names("Pod") == ["a"]
 
 
+def test_a_pod_of_a_node_that_never_was_goes_after_a_while() -> None:
+    living = Living()
+    lost = pod("a")
+    lost["spec"]["nodeName"] = "nowhere"
+    living.create(lost)
+    living.pass_time(39)
+    assert living.names("Pod") == ["a"]
+    living.pass_time(1)
+    assert living.names("Pod") == []
+
+
 def test_pods_go_with_their_node_and_are_replaced() -> None:
     living = Living(workers=2)
     living.create(workload("Deployment", "web", 4))
