@@ -141,6 +141,11 @@ def concerned(kinds: Iterable[str]) -> Callable[[Event], bool]:
     return lambda event: event.stored.key.kind in known
 
 
+def has_changed(plane: ControlPlane, since: int) -> bool:
+    """Returns whether an object other than an event has changed after version ``since``."""
+    return any(event.stored.key.kind != "Event" for event in plane.store.watch(since))
+
+
 def owner_of(plane: ControlPlane, child: Stored) -> Stored | None:
     """Returns the controller of an object; None if it has none, or if it is gone."""
     reference = controller_of(child)

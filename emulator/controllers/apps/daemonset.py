@@ -16,7 +16,7 @@ from ...store.store import Event
 from ..affinity import wants_node
 from ..placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle, tolerates
 from ..plane import Controller, ControlPlane
-from .children import Children, concerned, selected_by, touched
+from .children import Children, concerned, has_changed, selected_by, touched
 from .documents import (
     ENDED,
     Document,
@@ -28,7 +28,7 @@ from .documents import (
     scaled,
     until_available,
 )
-from .pods import PodMaker, as_now, delete_pod, new_pod
+from .pods import RETRY, PodMaker, as_now, delete_pod, new_pod
 from .revisions import HASH, Revisions, hash_of
 
 NAME = "daemonsets"
@@ -49,7 +49,7 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
             now = plane.store.get(one.key)
             if now is not None and pods is not None and history is not None:
                 _Look(plane, now, pods, history).sync()
-        if plane.store.resourceVersion == before:
+        if not has_changed(plane, before):
             return
 
 
@@ -95,6 +95,8 @@ class _Look:
         self._report()
         marks = {pod.object.metadata.labels.get(HASH) for pod in self.own}
         self.revisions.clean_up({one.key.name for one in self.revisions.all if hash_of(one) in marks})
+        if self.maker.failure:
+            self.plane.wake(RETRY, NAME)
         if wait := until_available(self.own, self.minReady, self.plane.now):
             self.plane.wake(wait, NAME)
 

@@ -15,7 +15,7 @@ from ...store.objects import Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
 from ..workloads import COMPLETION_INDEX, JOB_LABELS
-from .children import Children, active, concerned, touched
+from .children import Children, active, concerned, has_changed, touched
 from .deletion import delete_object, drop_finalizer
 from .documents import (
     ENDED,
@@ -29,7 +29,7 @@ from .documents import (
     seconds_between,
     set_condition,
 )
-from .pods import PodMaker, as_now, delete_pod, first_to_go, new_pod
+from .pods import RETRY, PodMaker, as_now, delete_pod, first_to_go, new_pod
 
 NAME = "jobs"
 TRACKING = "batch.kubernetes.io/job-tracking"  # the finalizer of a Pod that is not counted yet
@@ -54,7 +54,7 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
             now = plane.store.get(one.key)
             if now is not None and pods is not None:
                 _Look(plane, now, pods).sync()
-        if plane.store.resourceVersion == before:
+        if not has_changed(plane, before):
             return
 
 
@@ -87,6 +87,8 @@ class _Look:
         self._count()
         if self.stored.deletionTimestamp is None:
             self._decide()
+        if self.maker.failure:
+            self.plane.wake(RETRY, NAME)
         self._report()
 
     def _is(self, type_: str) -> bool:

@@ -35,6 +35,7 @@ from .documents import (
 from .events import record
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+RETRY = 30  # seconds until a controller tries again to make Pods
 GRACE = 30  # seconds: terminationGracePeriodSeconds of a Pod that says none
 _TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _TOLERATION_SECONDS = 300

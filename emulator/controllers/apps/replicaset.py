@@ -26,7 +26,7 @@ from .documents import (
     until_available,
     without_condition,
 )
-from .pods import PodMaker, as_now, first_to_go, new_pod
+from .pods import RETRY, PodMaker, as_now, first_to_go, new_pod
 
 NAME = "replicasets"
 KINDS = ("ReplicaSet", "ReplicationController")
@@ -57,6 +57,8 @@ def _sync(plane: ControlPlane, one: Stored, pods: Children, siblings: Children) 
         related = [pod for each in sets for pod in pods.of(each)]
         for pod in first_to_go(alive, related, plane.now)[:-missing]:
             maker.delete(pod)
+    if maker.failure:
+        plane.wake(RETRY, NAME)
     _report(plane, plane.store.get(one.key) or one, as_now(plane, own), maker.failure)
 
 

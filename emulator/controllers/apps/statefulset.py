@@ -14,7 +14,7 @@ from ...store.manifests import render
 from ...store.objects import Key, Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
-from .children import Children, concerned, selected_by, touched
+from .children import Children, concerned, has_changed, selected_by, touched
 from .documents import (
     ENDED,
     Document,
@@ -26,7 +26,7 @@ from .documents import (
     scaled,
     until_available,
 )
-from .pods import PodMaker, as_now, delete_pod, new_pod
+from .pods import RETRY, PodMaker, as_now, new_pod
 from .revisions import HASH, Revisions, template_of
 
 NAME = "statefulsets"
@@ -44,7 +44,7 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
             now = plane.store.get(one.key)
             if now is not None and pods is not None and history is not None:
                 _Look(plane, now, pods, history).sync()
-        if plane.store.resourceVersion == before:
+        if not has_changed(plane, before):
             return
 
 
@@ -84,6 +84,8 @@ class _Look:
         self._report()
         used = {pod.object.metadata.labels.get(HASH, "") for pod in self.own}
         self.revisions.clean_up({*used, self.current.key.name if self.current else ""})
+        if self.maker.failure:
+            self.plane.wake(RETRY, NAME)
         if wait := until_available(self.own, self.minReady, self.plane.now):
             self.plane.wake(wait, NAME)
 
@@ -94,12 +96,14 @@ class _Look:
         wanted = range(self.start, self.start + self.replicas)
         for ordinal in wanted:
             pod = by_ordinal.get(ordinal)
-            if not self._keep(ordinal, pod) and self.monotonic:
+            if not self._keep(ordinal, pod) and (self.monotonic or self.maker.failure):
                 return
-        condemned = [ordinal for ordinal in by_ordinal if ordinal is not None and ordinal not in wanted]
-        for ordinal in sorted(condemned, reverse=True):
+        condemned = sorted(ordinal for ordinal in by_ordinal if ordinal is not None and ordinal not in wanted)
+        sick = [ordinal for ordinal in condemned if not self._is_healthy(by_ordinal[ordinal])]
+        for ordinal in reversed(condemned):
             pod = by_ordinal[ordinal]
-            if pod.deletionTimestamp is None:
+            waits = self.monotonic and ordinal in sick[1:]  # for the first one to get well
+            if pod.deletionTimestamp is None and not waits:
                 self._delete(pod)
             if self.monotonic:
                 return
@@ -108,14 +112,11 @@ class _Look:
 
     def _keep(self, ordinal: int, pod: Stored | None) -> bool:
         """Makes the Pod of an ordinal if it is missing. Returns whether it is there and available."""
-        if pod is not None and pod.object.status.phase in ENDED and pod.deletionTimestamp is None:
-            what = f"StatefulSet {self.stored.key.namespace}/{self.stored.key.name} is recreating failed Pod"
-            self.maker.tell("Warning", "RecreatingFailedPod", f"{what} {pod.key.name}")
-            delete_pod(self.plane, pod)
-            pod = None
         if pod is None:
             self._create(ordinal)
             return False
+        if pod.object.status.phase in ENDED and pod.deletionTimestamp is None:
+            self._delete(pod)  # another one is made when it is gone
         return self._is_healthy(pod)
 
     def _is_healthy(self, pod: Stored) -> bool:

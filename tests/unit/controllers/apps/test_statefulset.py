@@ -146,7 +146,28 @@ def test_a_failed_pod_is_made_again() -> None:
     living.ends = lambda pod: "Failed" if pod.uid == first else ""
     living.settle()
     assert living.document("Pod", "db-0")["metadata"]["uid"] != first
-    assert living.events("RecreatingFailedPod")
+    assert living.messages("SuccessfulDelete") == ["delete Pod db-0 in StatefulSet db successful"]
+
+
+def test_surplus_pods_wait_for_a_sick_one_below_them() -> None:
+    living = started(4)
+    living.keeps_unready = lambda pod: pod.key.name in ("db-2", "db-3")
+    living.settle()
+    living.change("StatefulSet", "db", set_spec(replicas=2))
+    living.settle()
+    assert living.names("Pod") == ["db-0", "db-1", "db-2", "db-3"]
+    living.keeps_unready = lambda pod: pod.key.name == "db-2"
+    living.settle()
+    assert living.names("Pod") == ["db-0", "db-1"]
+
+
+def test_pods_for_which_there_is_no_room_are_tried_again() -> None:
+    living = Living(workers=1)
+    living.create(workload("StatefulSet", "db", 30_000, podManagementPolicy="Parallel"))
+    made = len(living.all("Pod"))
+    assert 0 < made < 600
+    assert living.events("FailedCreate")[0]["count"] < 10
+    assert living.plane.due["statefulsets"] == 30
 
 
 def test_each_pod_has_its_volume_claims_which_stay() -> None:
