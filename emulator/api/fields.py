@@ -18,10 +18,12 @@ from typing import Any
 import yaml
 
 from . import schemas
-from .patch import json_name
+from .fieldsets import compact
+from .patch import JSON_PATCH, STRATEGIC_MERGE_PATCH, json_name
 from .resources import Resource
 from .shapes import element_of, members
-from .status import bad_request
+from .status import ApiError, bad_request
+from .typed import go_text
 
 MOST = 100  # faults that are told (sigs.k8s.io/json)
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -40,7 +42,9 @@ class Pairs(dict[str, Any]):
 
 
 class _WrongTypeError(Exception):
-    """Says what Go's decoder says."""
+    """Says what Go's decoder says, and in ``restoring`` what the converter of strategic merges says."""
+
+    restoring = ""
 
 
 def check(body: Mapping[str, Any], how: str, resource: Resource, raw: bytes) -> tuple[str, ...]:
@@ -51,18 +55,54 @@ def check(body: Mapping[str, Any], how: str, resource: Resource, raw: bytes) -> 
     """
     kind = str(body.get("kind") or resource.kind)
     handled = f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-    tree, lines = _read(body, raw)
-    faults: list[str] = []
-    name = schemas.definition_of(resource.apiVersion, resource.kind) if resource.schema is None else None
-    walk = _Walk(faults)
     try:
-        walk.value(tree, name or "", (), resource.kind, ())
+        lines, faults = _faults(body, resource, raw)
     except _WrongTypeError as error:
         raise bad_request(f"{handled}{error}") from None
     if how == "Strict" and (lines or faults):
-        said = ["yaml: unmarshal errors:" + "".join(f"\n  {line}" for line in lines)] if lines else []
-        raise bad_request(f"{handled}strict decoding error: {', '.join(said + faults)}")
+        raise bad_request(f"{handled}{_strict(lines, faults)}")
     return (*lines, *faults) if how == "Warn" else ()
+
+
+def check_patched(
+    form: str, patch: bytes, patched: Mapping[str, Any], how: str, resource: Resource
+) -> tuple[str, ...]:
+    """Returns the warnings of an object after a patch of media type ``form``, duplicates of the patch among
+    them.
+
+        Raises ApiError (422), which quotes the object, or a strategic merge patch itself, as kube-apiserver
+        does (k8s.io/apiserver, pkg/endpoints/handlers/patch.go).
+    """
+    strategic = form == STRATEGIC_MERGE_PATCH
+    said: list[str] = []
+    faults: list[str] = []
+    try:
+        _, faults = _faults(patched, resource, b"")
+    except _WrongTypeError as error:
+        said = [error.restoring or str(error) if strategic else str(error)]
+    if not said:
+        faults = [*(duplicates(patch) if form != JSON_PATCH else ()), *faults]
+        said = [_strict([], faults)] if how == "Strict" and faults else []
+    if said:
+        shown = go_text(json.loads(patch)) if strategic else compact(patched)
+        message = f"Invalid value: {json.dumps(shown, ensure_ascii=False)}: {said[0]}"
+        causes = [("FieldValueInvalid", message, "patch")]
+        raise ApiError(422, "Invalid", f' "" is invalid: patch: {message}', causes=causes)
+    return tuple(faults) if how == "Warn" else ()
+
+
+def _faults(body: Mapping[str, Any], resource: Resource, raw: bytes) -> tuple[list[str], list[str]]:
+    """Returns the duplicates of YAML, and all other unknown and duplicate fields."""
+    tree, lines = _read(body, raw)
+    faults: list[str] = []
+    name = schemas.definition_of(resource.apiVersion, resource.kind) if resource.schema is None else None
+    _Walk(faults).value(tree, name or "", (), resource.kind, ())
+    return lines, faults
+
+
+def _strict(lines: list[str], faults: list[str]) -> str:
+    said = ["yaml: unmarshal errors:" + "".join(f"\n  {line}" for line in lines)] if lines else []
+    return f"strict decoding error: {', '.join(said + faults)}"
 
 
 def duplicates(raw: bytes) -> list[str]:
@@ -250,9 +290,22 @@ def _integer(value: Any, plain: str, kind: str, struct: str, names: tuple[str, .
 def _wrong(value: Any, kind: str, struct: str, names: tuple[str, ...], said: str = "") -> _WrongTypeError:
     where = f"{struct}.{'.'.join(names)}"
     what = said or json_name(value)
-    return _WrongTypeError(
+    error = _WrongTypeError(
         f"json: cannot unmarshal {what} into Go struct field {where} of type {_go_name(kind)}"
     )
+    error.restoring = _restoring(value, schemas.named().get(kind, kind))
+    return error
+
+
+def _restoring(value: Any, plain: str) -> str:
+    """Returns the words of apimachinery, pkg/runtime/converter.go, for a value of a wrong type."""
+    form = {"object": "map", "array": "slice", "number": "float64" if isinstance(value, float) else "int64"}
+    name = json_name(value)
+    if plain.startswith(("[]", "map[")):
+        return f"cannot restore {'map' if plain.startswith('map[') else 'slice'} from {form.get(name, name)}"
+    if plain in schemas.structs():
+        return f"cannot restore struct from: {form.get(name, name)}"
+    return f"unrecognized type: {plain}"
 
 
 def _go_name(kind: str) -> str:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.api import fields
+from emulator.api import fields, patch
 from emulator.api.resources import RESOURCES
 from emulator.api.status import ApiError
 
@@ -30,6 +30,35 @@ def test_the_words_are_those_of_a_real_server(case: dict[str, Any]) -> None:
         assert (caught.value.code, caught.value.message) == (400, case["message"])
     else:
         assert list(fields.check(body, case["how"], CORE[case["kind"]], raw.encode())) == case["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"spec": {"priority": "x"}}, "unrecognized type: int32"),
+        ({"spec": {"containers": {"image": "x"}}}, "cannot restore slice from map"),
+        ({"spec": {"foo": 1}}, 'strict decoding error: unknown field "spec.foo"'),
+    ],
+)
+def test_a_strategic_merge_is_quoted_with_what_is_wrong(body: dict[str, Any], said: str) -> None:
+    raw = json.dumps(body).encode()
+    with pytest.raises(ApiError) as caught:
+        fields.check_patched(patch.STRATEGIC_MERGE_PATCH, raw, body, "Strict", CORE["Pod"])
+    assert caught.value.code == 422
+    assert caught.value.message.startswith(' "" is invalid: patch: Invalid value: "map[spec:map[')
+    assert caught.value.message.endswith(f']": {said}')
+
+
+def test_a_merge_patch_is_quoted_as_what_it_makes() -> None:
+    made = {"spec": {"priority": "x"}}
+    with pytest.raises(ApiError) as caught:
+        fields.check_patched(patch.MERGE_PATCH, b"{}", made, "Ignore", CORE["Pod"])
+    assert caught.value.message == (
+        ' "" is invalid: patch: Invalid value: "{\\"spec\\":{\\"priority\\":\\"x\\"}}": json: cannot'
+        " unmarshal string into Go struct field PodSpec.spec.priority of type int32"
+    )
+    warned = fields.check_patched(patch.MERGE_PATCH, b'{"a":1,"a":2}', {"a": 2}, "Warn", CORE["Pod"])
+    assert warned == ('duplicate field "a"', 'unknown field "a"')
 
 
 def test_a_custom_resource_may_have_duplicates_named() -> None:
