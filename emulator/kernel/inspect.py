@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelError
-from ..net import is_loopback
+from ..net import Family, is_loopback
 from ..plan.ipvs import ipvsadm_text
 from .ipvs import is_loaded, read_servers
 from .netlink import dump_addresses
 from .netns import Namespaces, check_output
+from .rules import command_of
 
 
 def read_addresses(namespaces: Namespaces, names: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -51,21 +52,21 @@ def _overflows() -> int:
     return sum(int(counters.get(name, 0)) for name in ("ListenOverflows", "TCPReqQFullDrop"))
 
 
-def collect_state(namespaces: Namespaces, netns: str, iptables: str) -> dict[str, str]:
+def collect_state(namespaces: Namespaces, netns: str, iptables: str, family: Family) -> dict[str, str]:
     """Returns title → text of everything in ``netns``: rules with their counters, routes, addresses,
     neighbours, links, conntrack.
 
-    ``iptables`` is the restore command in use; its flavour's save command prints the rules, and nft
-    kube-proxy's own table if there is one; virtual servers are as ``ipvsadm -Sn`` prints them. The text of an
-    unreadable part is its error.
+    ``iptables`` is IPv4's restore command in use; the save command of its flavour and of ``family`` prints
+    the rules, and nft kube-proxy's own table of that family, if there is one. Virtual servers are as
+    ``ipvsadm -Sn`` prints them. The text of an unreadable part is its error.
     """
     texts = {
         title: json.dumps(rows, indent=1, sort_keys=True)
         for title, rows in _netlink_state(namespaces, netns).items()
     }
-    texts["rules"] = _read(namespaces, netns, [iptables.replace("restore", "save"), "-c"])
+    texts["rules"] = _read(namespaces, netns, [command_of(family, iptables.replace("restore", "save")), "-c"])
     if shutil.which("nft") and '"kube-proxy"' in _read(namespaces, netns, ["nft", "-j", "list", "tables"]):
-        texts["nftables"] = _read(namespaces, netns, ["nft", "list", "table", "ip", "kube-proxy"])
+        texts["nftables"] = _read(namespaces, netns, ["nft", "list", "table", family.nft, "kube-proxy"])
     if namespaces.call_in(netns, is_loaded) and (servers := namespaces.call_in(netns, read_servers)):
         texts["ipvs"] = ipvsadm_text(servers)
         texts["ipset"] = _read(namespaces, netns, ["ipset", "save"])

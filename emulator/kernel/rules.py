@@ -35,6 +35,13 @@ LOAD_SECONDS = 600  # for one load of rules, which takes seconds for 10,000 Serv
 Load: TypeAlias = LoadRules | ChangeRules
 
 
+def command_of(family: Family, iptables: str) -> str:
+    """Returns the command of ``family`` that has the flavour and the task of IPv4's ``iptables``:
+    ip6tables-nft-save for iptables-nft-save.
+    """
+    return family.iptables + "".join(iptables.partition("-")[1:])
+
+
 class RuleLoader:
     """Loads rules into the namespaces of one cluster. ``iptables`` is the restore command in use."""
 
@@ -132,11 +139,11 @@ class RuleLoader:
 
     def _command(self, op: Load) -> list[str]:
         command = loader(op.tool, op.family)
-        return [self._restore(op.family), *command[1:]] if op.tool == "iptables-restore" else [*command]
-
-    def _restore(self, family: Family) -> str:
-        """Returns the restore command in use, of the same flavour for each family."""
-        return family.iptables + "".join(self.iptables.partition("-")[1:])
+        return (
+            [command_of(op.family, self.iptables), *command[1:]]
+            if op.tool == "iptables-restore"
+            else [*command]
+        )
 
     def _taken_away(self, op: Load) -> bool:
         """Returns whether ``op`` only deletes rules of iptables-nft, and that is done."""

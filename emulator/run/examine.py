@@ -21,7 +21,7 @@ from ..model.frames import Frame
 from ..model.journeys import Journey
 from ..model.notices import Notice
 from ..model.results import FlowResult, Requirement, Verdict
-from ..net import Endpoint
+from ..net import Endpoint, Family
 from ..report.bundle import netns_on_path
 from ..schedule.schedule import Moment, Schedule, rounds
 from ..traffic.send import Prober
@@ -80,7 +80,7 @@ def examine(
         )
         found.requirements.append(requirements)
         if evidence:
-            _dump(results, live.applied, found)
+            _dump(results, live.applied, schedule.state.family, found)
         live.recording.begin_moment()
 
 
@@ -258,12 +258,12 @@ def _keep(
             kept[connection] = [openings[number] for number in numbers if number in openings]
 
 
-def _dump(results: Sequence[FlowResult], applied: Applied, found: RunResults) -> None:
+def _dump(results: Sequence[FlowResult], applied: Applied, family: Family, found: RunResults) -> None:
     seen: dict[str, dict[str, str]] = {}
     for result in [result for result in results if result.verdict != "pass"][: _BUNDLES - len(found.dumps)]:
         for netns in netns_on_path(result):
             if netns in applied.namespaces and netns not in seen:
-                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables)
+                seen[netns] = collect_state(applied.namespaces, netns, applied.iptables, family)
         found.dumps[result.flow.name] = {
             netns: seen[netns] for netns in netns_on_path(result) if netns in seen
         }

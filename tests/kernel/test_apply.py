@@ -127,7 +127,7 @@ def test_the_library_of_others_reads_what_we_sent() -> None:
     applied = apply(plan)
     state = {
         title: json.loads(text)
-        for title, text in collect_state(applied.namespaces, "worker-1", applied.iptables).items()
+        for title, text in collect_state(applied.namespaces, "worker-1", applied.iptables, IPV4).items()
         if text.startswith("[")
     }
     meant = {

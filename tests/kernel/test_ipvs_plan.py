@@ -13,6 +13,7 @@ import pytest
 from emulator.kernel.apply import Applied, apply
 from emulator.kernel.inspect import collect_state
 from emulator.kernel.iptables import find_iptables
+from emulator.net import IPV4
 from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_cluster
 from tests.conftest import UNSHARE
@@ -71,8 +72,8 @@ def test_evidence_holds_virtual_servers_and_sets() -> None:
     applied = apply(
         plan_cluster(state_of(text=CLUSTER, proxy_mode="ipvs")), Applied(find_iptables(flavour()))
     )
-    state = collect_state(applied.namespaces, "worker-1", applied.iptables)
+    state = collect_state(applied.namespaces, "worker-1", applied.iptables, IPV4)
     reals = {f"-a -t {WEB}:80 -r {ip}:8080 -m -w 1" for ip in ("10.244.1.11", "10.244.2.12")}
     assert reals | {f"-A -t {WEB}:80 -s rr"} <= set(state["ipvs"].splitlines())
     assert f"add KUBE-CLUSTER-IP {WEB},tcp:80\n" in state["ipset"]
-    assert not {"ipvs", "ipset"} & collect_state(applied.namespaces, "router", applied.iptables).keys()
+    assert not {"ipvs", "ipset"} & collect_state(applied.namespaces, "router", applied.iptables, IPV4).keys()
