@@ -1,7 +1,7 @@
 """Makes the Pods of the cluster: the given ones, and those of the workload controllers.
 
-May import ``objects`` and this room. Invariant: Pod names are unique in their namespace and follow the
-controllers' form; a controller with a Pod or a ReplicaSet in the input makes none itself.
+Invariant: Pod names are unique in their namespace and follow the controllers' form; a controller with a Pod
+or a ReplicaSet in the input makes none itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ..objects.families import is_other
+from ..objects.families import ONLY_BUILT, OTHERS, is_other
 from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 from ..objects.references import ObjectRef
 from ..objects.warnings import Code
@@ -117,7 +117,7 @@ def _without_network(pod: Pod, lives: bool) -> str:
     status = pod.status
     addresses = [entry.ip for entry in status.podIPs] or ([status.podIP] if status.podIP else [])
     if addresses and not pod.spec.hostNetwork and all(map(is_other, addresses)):
-        return f"it has IPv6 addresses alone ({addresses[0]}), and podwire builds IPv4 networks only so far"
+        return f"it has {OTHERS} addresses alone ({addresses[0]}), and {ONLY_BUILT}"
     if lives or pod.ips or not (status.phase == "Pending" or (status.phase and pod.metadata.uid)):
         return ""
     unscheduled = next(

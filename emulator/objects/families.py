@@ -1,4 +1,4 @@
-"""Names the address family of the clusters that are built: the only place that knows it. Pure.
+"""Names the address family of the clusters that are built, and says that it is the only one. Pure.
 
 Every type, rule and encoder takes either family. A manifest's addresses of the other family are left out,
 with one warning.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from ..net import FAMILIES, IPV4, family_of
 
 BUILT = IPV4
+OTHERS = " and ".join(word for word in FAMILIES if word != BUILT.word)
+ONLY_BUILT = f"podwire builds {BUILT} networks only so far"  # as messages say it
 
 
 def is_other(text: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import printable, shorten
+from ..objects.families import ONLY_BUILT, OTHERS
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part
 from .layout import Screen
 
@@ -262,7 +263,7 @@ class _Words(dict[str, object]):
     def _ipv6(self) -> str:
         if what := self._text("what"):
             return f"{self['object']}: {self['field']}: {what}"
-        return "IPv6 addresses are left out: this version builds IPv4 networks only"
+        return f"{OTHERS} addresses are left out: {ONLY_BUILT}"
 
     def _where(self) -> str:
         if node := self._text("node"):

@@ -14,7 +14,7 @@ from ...net import (
     parse_sloppy,
     parse_sloppy_prefix,
 )
-from ...objects.families import BUILT
+from ...objects.families import BUILT, ONLY_BUILT
 from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 from ...objects.warnings import Code
 from ..faults import Fault, FieldPath, shown
@@ -174,9 +174,7 @@ class Checks:
         parts = [part.strip() for part in value.split(",")]
         ours = [part for part in parts if _sloppy_family(part) in (BUILT, None)]
         if not ours:
-            self.fault(
-                path, f"{shown(value)}: podwire builds IPv4 networks only so far", "give an IPv4 prefix"
-            )
+            self.fault(path, f"{shown(value)}: {ONLY_BUILT}", f"give an {BUILT} prefix")
             return value
         if len(ours) > 1 or len(parts) > 2:
             self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
@@ -184,7 +182,7 @@ class Checks:
         if len(parts) > 1:
             self.notice(
                 path,
-                f"{shown(value)}: the IPv4 half is taken: podwire builds IPv4 networks only so far",
+                f"{shown(value)}: the {BUILT} half is taken: {ONLY_BUILT}",
                 Code.IPV6,
             )
         return self.prefix(path, ours[0])

@@ -17,7 +17,7 @@ from ...objects.config import (
     NodeShape,
 )
 from ...objects.durations import parse_duration
-from ...objects.families import is_other
+from ...objects.families import BUILT, ONLY_BUILT, is_other
 from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
@@ -47,13 +47,13 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
     if networking.ipFamily == "ipv6":
         checks.fault(
             ("networking", "ipFamily"),
-            "ipv6: podwire builds IPv4 networks only so far",
-            "write ipv4, or leave it out",
+            f"ipv6: {ONLY_BUILT}",
+            f"write {BUILT.word.lower()}, or leave it out",
         )
     if networking.ipFamily == "dual":
         checks.notice(
             ("networking", "ipFamily"),
-            "dual: the IPv4 half is taken: podwire builds IPv4 networks only so far",
+            f"dual: the {BUILT} half is taken: {ONLY_BUILT}",
             Code.IPV6,
         )
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
@@ -100,9 +100,7 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
     )
     for i, machine in enumerate(addressed):
         if is_other(machine.address):
-            checks.fault(
-                (field, i, "address"), f"{shown(machine.address)}: podwire builds IPv4 networks only so far"
-            )
+            checks.fault((field, i, "address"), f"{shown(machine.address)}: {ONLY_BUILT}")
         else:
             checks.routable((field, i, "address"), machine.address)
     return addressed
@@ -124,7 +122,7 @@ def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalanc
     )
     for i, (text, ends) in enumerate(zip(pool.addresses, ranges, strict=True)):
         if is_other(ends.partition("-")[0]):
-            checks.fault((*path, "addresses", i), f"{shown(text)}: podwire builds IPv4 networks only so far")
+            checks.fault((*path, "addresses", i), f"{shown(text)}: {ONLY_BUILT}")
     return replace(pool, addresses=ranges)
 
 

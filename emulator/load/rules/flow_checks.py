@@ -17,7 +17,7 @@ from ...objects.config import (
     FlowStep,
     FlowTo,
 )
-from ...objects.families import is_other
+from ...objects.families import ONLY_BUILT, is_other
 from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
@@ -213,7 +213,7 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
         checks.fault((*path, "port"), f"is required with {protocol}")
     ip = checks.optional_address((*path, "ip"), value.ip)
     if is_other(ip):
-        checks.fault((*path, "ip"), f"{shown(ip)}: podwire builds IPv4 networks only so far")
+        checks.fault((*path, "ip"), f"{shown(ip)}: {ONLY_BUILT}")
     return replace(value, ip=ip)
 
 
