@@ -21,7 +21,6 @@ import io
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -353,7 +352,7 @@ def _open_named(directory: int) -> tuple[str, int]:
 
 
 def _temporary_name() -> str:
-    return f".podwire-{secrets.token_hex(8)}.tmp"
+    return f".podwire-{os.urandom(8).hex()}.tmp"
 
 
 def _lock(fd: int) -> bool:

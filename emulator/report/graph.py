@@ -98,8 +98,8 @@ def draw(state: ClusterState, operations: Iterable[Operation]) -> Graph:
         if isinstance(op, AddVeth) and op.netns in ids and op.peer_netns in ids
     ]
     links += [Link(ids[node], boxes[place].id) for node, place in sharing]
-    of_address = {
-        str(op.address).partition("/")[0]: ids[op.netns]
+    of_address: dict[str, str] = {
+        op.address.address: ids[op.netns]
         for op in operations
         if isinstance(op, AddAddress) and op.netns in ids
     }

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -76,7 +75,7 @@ def unread_by_runner(text: str) -> str:
     """
     if os.environ.get("GITHUB_ACTIONS") != "true" or not ("::" in text or "##[" in text):
         return text
-    token = secrets.token_hex(16)
+    token = os.urandom(16).hex()
     return f"::stop-commands::{token}\n{text.rstrip()}\n::{token}::\n"
 
 
