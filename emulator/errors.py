@@ -1,7 +1,7 @@
 """Defines the errors that reach a user, and their exit codes.
 
-Imports nothing of ours. Foreign exceptions are mapped to these where they enter; ``cli`` prints them and
-returns their exit codes.
+Foreign exceptions are mapped to these where they enter; ``cli`` ends with their exit codes and has
+``report.output`` print them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Records the frames that the taps deliver while flows are sent. Imports the kernel room's taps; reads the
-clock only to know when to empty them.
+"""Records the frames that the taps deliver while flows are sent. Reads the clock only to know when to empty
+the taps (:mod:`.ring`).
 
 The bytes of every frame go into a :class:`Capture`. Fields that correlation may need stay decoded until the
 moment is judged.

@@ -1,7 +1,7 @@
 """Gives Pods their addresses: pinned ones as written, the others in host-local's order.
 
-May import ``objects`` and this room. Invariant: an address belongs to one Pod, and to no node, bridge,
-router, client or Service; a hostNetwork Pod has its node's.
+Invariant: an address belongs to one Pod, and to no node, bridge, router, client or Service; a hostNetwork Pod
+has its node's.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Compares a Pod's affinities and topology spread constraints with the Nodes and with the Pods that are
 placed.
 
-May import ``objects`` and this room; pure. Sources: kube-scheduler,
-``component-helpers/scheduling/corev1/nodeaffinity``, ``framework/plugins/interpodaffinity/filtering.go`` and
-``podtopologyspread/filtering.go``. Invariant: a term is counted once for each Node and brought up to date
-with every Pod that is placed, so that a Pod costs no look at the others.
+Sources: kube-scheduler, ``component-helpers/scheduling/corev1/nodeaffinity``,
+``framework/plugins/interpodaffinity/filtering.go`` and ``podtopologyspread/filtering.go``. Invariant: a term
+is counted once for each Node and brought up to date with every Pod that is placed, so that a Pod costs no
+look at the others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Reports Service addresses that several nodes have, in a mode that gives them to every node.
-
-May import ``objects`` and this room.
-"""
+"""Reports Service addresses that several nodes have, in a mode that gives them to every node."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Checks that the names and ports in FlowChecks exist.
 
-May import ``objects`` and this room. It looks at names (``references``) and ports only; the outcome of a flow
-is the expectations' concern. A check that expects that nothing is delivered may dial a port that does not
-exist.
+It looks at names (``references``) and ports only; the outcome of a flow is the expectations' concern. A check
+that expects that nothing is delivered may dial a port that does not exist.
 """
 
 from __future__ import annotations

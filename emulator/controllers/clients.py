@@ -1,9 +1,8 @@
 """Makes external clients, and checks the names of network namespaces.
 
 If the user declared none there is one, and as many more as are needed so that each Service's
-loadBalancerSourceRanges admit one and refuse one. May import ``objects`` and this room. Invariant: client
-addresses lie outside the cluster's prefixes; node and client names, "switch", "router" and "balancer" are
-distinct.
+loadBalancerSourceRanges admit one and refuse one. Invariant: client addresses lie outside the cluster's
+prefixes; node and client names, "switch", "router" and "balancer" are distinct.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Reads the command lines of a cluster's own components: ranges of addresses, and kube-proxy's settings.
 
-May import ``objects`` and this room; pure. They stand in static Pods and DaemonSets of kubeadm, EKS, AKS,
-GKE, kops and RKE2 (``command`` and ``args``, also as one line for a shell), and in the annotation
-``k3s.io/node-args`` or ``rke2.io/node-args`` of a Node, with k3s' own defaults (``pkg/cli/cmds/server.go``:
-10.42.0.0/16 and 10.43.0.0/16).
+They stand in static Pods and DaemonSets of kubeadm, EKS, AKS, GKE, kops and RKE2 (``command`` and ``args``,
+also as one line for a shell), and in the annotation ``k3s.io/node-args`` or ``rke2.io/node-args`` of a Node,
+with k3s' own defaults (``pkg/cli/cmds/server.go``: 10.42.0.0/16 and 10.43.0.0/16).
 """
 
 from __future__ import annotations

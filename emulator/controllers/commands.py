@@ -1,7 +1,7 @@
 """Chooses the containers whose real command runs, as the annotation ``podwire.dev/run`` asks.
 
-They run only if the user allows it: a manifest may come from anywhere. May import ``objects``, ``errors`` and
-this room. Invariant: unless commands are ``allowed``, the annotation changes nothing but the notices.
+They run only if the user allows it: a manifest may come from anywhere. Invariant: unless commands are
+``allowed``, the annotation changes nothing but the notices.
 """
 
 from __future__ import annotations

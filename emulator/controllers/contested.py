@@ -1,7 +1,5 @@
 """Reports addresses and ports that several Services claim, and endpoints that are such addresses themselves,
 or outside the cluster.
-
-May import ``objects`` and this room.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Makes the parts of a control plane: static Pods, and the Service ``kubernetes`` whose endpoints are the API
 servers.
 
-May import ``objects`` and this room. As in a cluster that kubeadm made, the API server's endpoints carry no
-``nodeName``, so they are remote to every node. API servers maintain those endpoints themselves, so that a
-dump's say where they are, and at which port (k3s and MicroK8s run them outside of Pods).
+As in a cluster that kubeadm made, the API server's endpoints carry no ``nodeName``, so they are remote to
+every node. API servers maintain those endpoints themselves, so that a dump's say where they are, and at which
+port (k3s and MicroK8s run them outside of Pods).
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Collects problems, warnings and notices while a cluster is settled; each names the place in the user's
 input.
 
-May import ``objects`` and ``errors`` only. Invariant: the same finding is kept once, however many replicas of
-one template show it; problems come in the order of the documents and their lines, warnings and notices in the
-order in which they were found.
+Invariant: the same finding is kept once, however many replicas of one template show it; problems come in the
+order of the documents and their lines, warnings and notices in the order in which they were found.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Makes listeners: the ports that Pods serve, and kube-proxy's health checks.
 
-May import ``objects`` and this room. Invariant: at most one listener that is not refused per network
-namespace, port and protocol.
+Invariant: at most one listener that is not refused per network namespace, port and protocol.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Plans load balancers without add-ons: gives LoadBalancer Services their addresses, and chooses the node
 that announces each, and the nodes to which a balancer in the path connects.
 
-May import ``objects`` and this room. There are two kinds of address (``ipMode``). A VIP belongs to the
-cluster's nodes; if it lies in the host network one of them, the *speaker*, answers ARP for it. An address
-whose ipMode is Proxy belongs to the *balancer*, a machine of its own on the host network, which connects to
-node ports. Sources: MetalLB v0.14 (``controller/service.go``: the address; ``speaker/layer2_controller.go``:
-the choice of the speaker), Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's
-balancer gets) and KEP-1860 (ipMode). Invariant: an address is given to one Service, or to several that share
-it, and belongs to no node, client or router.
+There are two kinds of address (``ipMode``). A VIP belongs to the cluster's nodes; if it lies in the host
+network one of them, the *speaker*, answers ARP for it. An address whose ipMode is Proxy belongs to the
+*balancer*, a machine of its own on the host network, which connects to node ports. Sources: MetalLB v0.14
+(``controller/service.go``: the address; ``speaker/layer2_controller.go``: the choice of the speaker),
+Kubernetes' cloud-provider (``controllers/service``: the nodes that a cloud's balancer gets) and KEP-1860
+(ipMode). Invariant: an address is given to one Service, or to several that share it, and belongs to no node,
+client or router.
 """
 
 from __future__ import annotations

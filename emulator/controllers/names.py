@@ -1,7 +1,7 @@
 """Draws the names and numbers that a cluster would draw at random from a seed instead.
 
-Imports nothing of ours but ``objects``. Invariant: the name of an object depends on the seed and on that
-object's own identity, so adding one object renames no other.
+Invariant: the name of an object depends on the seed and on that object's own identity, so adding one object
+renames no other.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Chooses the three prefixes of a cluster (hosts, Pods, Services), and every node's share of them.
 
-May import ``objects`` and this room. A prefix that the Cluster or a component's command line sets is used as
-it is. Any other is the default, unless addresses of the input lie outside it, or others in it: then it is the
-smallest prefix that holds its own addresses and no others, with a notice. Nodes of several networks are
-routed one by one. Invariant after :func:`address_nodes`: every node has an InternalIP, and a podCIDR of its
-own.
+A prefix that the Cluster or a component's command line sets is used as it is. Any other is the default,
+unless addresses of the input lie outside it, or others in it: then it is the smallest prefix that holds its
+own addresses and no others, with a notice. Nodes of several networks are routed one by one. Invariant after
+:func:`address_nodes`: every node has an InternalIP, and a podCIDR of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from ..net import (
 from ..objects.config import Inventory, Networking
 from ..objects.families import BUILT
 from ..objects.kinds import Node, NodeAddress, Origin, Pod, Service
-from ..podnet import NETWORKS
-from ..podnet.kubenet import KUBENET
+from ..podnet import DEFAULT, NETWORKS
 from ..podnet.network import PodNetwork
 from .clusterflags import ClusterFlags
 from .findings import Draft, Findings
@@ -74,7 +72,7 @@ class Networks:
     ignoredCIDRs: bool = False
     said: frozenset[str] = frozenset()
     podRange: Prefix | None = None
-    podNetwork: PodNetwork = KUBENET
+    podNetwork: PodNetwork = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +168,8 @@ def notice_networks(
         )
         bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
         findings.notice(
-            f"Pod network emulated as kubenet: the Pods' addresses {why}, so each has routes of its "
-            f"own; {bridges}"
+            f"Pod network emulated as {networks.podNetwork.facts.name}: the Pods' addresses {why}, so each has "
+            f"routes of its own; {bridges}"
         )
     apart = [
         node.name for node in nodes if node.internalIPs and Address(node.internalIPs[0]) not in networks.hosts
@@ -183,11 +181,11 @@ def notice_networks(
 
 
 def _pod_network(inventory: Inventory) -> PodNetwork:
-    """Returns the Pod network that ``inventory`` asks for; kubenet's instead of an unknown one,
-    which is a problem (:func:`choose_networks`).
+    """Returns the Pod network that ``inventory`` asks for; the default instead of an unknown one, which
+    is a problem (:func:`choose_networks`).
     """
     asked = inventory.cluster.object.networking.podNetwork if inventory.cluster else ""
-    return NETWORKS.get(asked, KUBENET)
+    return NETWORKS.get(asked, DEFAULT)
 
 
 def _said(inventory: Inventory, findings: Findings) -> _Said:

@@ -1,9 +1,9 @@
 """Chooses the node that a Pod runs on: the scheduler's filters, then its preferences, then an even spread.
 
-May import ``objects`` and this room. The filters and their words are kube-scheduler's (NodeUnschedulable,
-TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit for the number of Pods, PodTopologySpread,
-InterPodAffinity). Requests for CPU, memory and volumes are ignored. Invariant: a Pod that names its node
-stays there; one that no node may run waits, as in a cluster.
+The filters and their words are kube-scheduler's (NodeUnschedulable, TaintToleration, NodeAffinity, NodePorts,
+NodeResourcesFit for the number of Pods, PodTopologySpread, InterPodAffinity). Requests for CPU, memory and
+volumes are ignored. Invariant: a Pod that names its node stays there; one that no node may run waits, as in a
+cluster.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reads the pools of addresses for LoadBalancer Services: for which Services they are, and which nodes may
 announce them.
 
-May import ``objects`` and this room. The pools are MetalLB's IPAddressPools and L2Advertisements if there are
-any, else the Cluster's, else a default one. Source: MetalLB v0.14, ``internal/config`` and
-``internal/allocator``. Invariant: no two pools hold one address.
+The pools are MetalLB's IPAddressPools and L2Advertisements if there are any, else the Cluster's, else a
+default one. Source: MetalLB v0.14, ``internal/config`` and ``internal/allocator``. Invariant: no two pools
+hold one address.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limits the size of a cluster, before anything of it is made. May import ``objects`` and this room."""
+"""Limits the size of a cluster, before anything of it is made."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Completes Services as the API server does: ClusterIPs, node ports, target ports.
 
-May import ``objects`` and this room. Invariant: a ClusterIP belongs to one Service; a node port to one
-Service port per protocol. Sources: the Kubernetes documentation, "Service ClusterIP allocation" and "Service"
-(NodePort): a static band at the lower end of either range is left to addresses and ports that people choose.
+Invariant: a ClusterIP belongs to one Service; a node port to one Service port per protocol. Sources: the
+Kubernetes documentation, "Service ClusterIP allocation" and "Service" (NodePort): a static band at the lower
+end of either range is left to addresses and ports that people choose.
 """
 
 from __future__ import annotations

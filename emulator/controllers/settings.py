@@ -1,9 +1,9 @@
 """Computes the settings of every node's kube-proxy.
 
-May import ``objects`` and this room. Invariant: ``localMode`` "" stands exactly for "no local-traffic
-detector". Sources: kube-proxy, ``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes
-void) and ``server_linux.go`` (getLocalDetectors: without a clusterCIDR there is no detector); kubeadm,
-``componentconfigs/kubeproxy.go`` (a KubeProxyConfiguration without a clusterCIDR gets the Pod subnet).
+Invariant: ``localMode`` "" stands exactly for "no local-traffic detector". Sources: kube-proxy,
+``cmd/kube-proxy/app/options.go`` (flags, which a configuration file makes void) and ``server_linux.go``
+(getLocalDetectors: without a clusterCIDR there is no detector); kubeadm, ``componentconfigs/kubeproxy.go`` (a
+KubeProxyConfiguration without a clusterCIDR gets the Pod subnet).
 """
 
 from __future__ import annotations

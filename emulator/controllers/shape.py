@@ -1,8 +1,8 @@
 """Makes the cluster's nodes: from Node manifests, from a ``Cluster``, or as many as the manifests name.
 
-May import ``objects`` and this room. Invariant: node names are unique, the control plane carries its label,
-and every node that did not come from an API server has the labels that every kubelet sets. Addresses and
-podCIDRs are still only the given ones (IPv4, canonical).
+Invariant: node names are unique, the control plane carries its label, and every node that did not come from
+an API server has the labels that every kubelet sets. Addresses and podCIDRs are still only the given ones
+(IPv4, canonical).
 """
 
 from __future__ import annotations

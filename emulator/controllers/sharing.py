@@ -1,8 +1,8 @@
 """Tracks which Service has which load-balancer address, and which others may share it.
 
-May import ``objects`` and this room. Source: MetalLB v0.14, ``internal/allocator`` (checkSharing) and
-``k8salloc`` (BackendKey). Services with one sharing key share an address if no two use one port of it, and if
-one announcement serves all: under externalTrafficPolicy Local they have the same Pods. Pure.
+Source: MetalLB v0.14, ``internal/allocator`` (checkSharing) and ``k8salloc`` (BackendKey). Services with one
+sharing key share an address if no two use one port of it, and if one announcement serves all: under
+externalTrafficPolicy Local they have the same Pods. Pure.
 """
 
 from __future__ import annotations

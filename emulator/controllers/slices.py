@@ -1,12 +1,11 @@
 """Makes EndpointSlices: as given, mirrored from Endpoints, or from a Service's selector as the EndpointSlice
 controller does.
 
-May import ``objects`` and this room. Invariant: a Service whose EndpointSlice by a controller is in the input
-gets none from that controller here; slices by others stand beside. Every port of a made slice is a number.
-Sources: the Kubernetes documentation, "EndpointSlices" (conditions, distribution, mirroring),
-pkg/controller/endpointslice (it lists by Service and by the label managed-by),
-pkg/controller/endpointslicemirroring/utils.go (exceptions from mirroring), and for ``trafficDistribution``
-kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
+Invariant: a Service whose EndpointSlice by a controller is in the input gets none from that controller here;
+slices by others stand beside. Every port of a made slice is a number. Sources: the Kubernetes documentation,
+"EndpointSlices" (conditions, distribution, mirroring), pkg/controller/endpointslice (it lists by Service and
+by the label managed-by), pkg/controller/endpointslicemirroring/utils.go (exceptions from mirroring), and for
+``trafficDistribution`` kubernetes v1.34, staging/src/k8s.io/endpointslice/trafficdist.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Computes hints by the zones' CPUs (the annotation ``service.kubernetes.io/topology-mode: Auto``).
 
-May import ``objects`` and this room; pure. Source: kubernetes v1.34,
-staging/src/k8s.io/endpointslice/topologycache. The controller iterates zones in no order; they are sorted
-here.
+Source: kubernetes v1.34, staging/src/k8s.io/endpointslice/topologycache. The controller iterates zones in no
+order; they are sorted here.
 """
 
 from __future__ import annotations

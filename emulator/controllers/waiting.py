@@ -1,7 +1,6 @@
 """Collects the Pods that run nowhere, and reports why: one warning for each cause.
 
-May import ``objects`` and this room. A waiting Pod has no network: it is no endpoint, sends nothing and is
-not reached.
+A waiting Pod has no network: it is no endpoint, sends nothing and is not reached.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Finds what is suspicious about the objects of a settled cluster, and the place of each warning.
 
-May import ``objects``, ``errors`` and this room. Other modules of this room warn while they decide; this one
-looks at the result: Services that lead nowhere, scheduling rules that nobody reads, an input with nothing to
-ask. Invariant: a warning that the annotation ``podwire.dev/ignore`` of its object names is left out.
+Other modules of this room warn while they decide; this one looks at the result: Services that lead nowhere,
+scheduling rules that nobody reads, an input with nothing to ask. Invariant: a warning that the annotation
+``podwire.dev/ignore`` of its object names is left out.
 """
 
 from __future__ import annotations

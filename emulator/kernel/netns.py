@@ -1,4 +1,4 @@
-"""Holds network namespaces by file descriptors; the one place that enters them.
+"""Holds network namespaces by file descriptors, and calls functions and starts processes in them.
 
 A namespace needs no process: it lives as long as a descriptor, a socket inside it or a mount refers to it.
 Sockets stay in the namespace in which they were opened, in whatever process they are read, so one process

@@ -1,9 +1,8 @@
 """Finds what podwire reads inside ConfigMaps: kube-proxy's configuration, and MetalLB's of before v0.13.
 
-Imports nothing of ours; pure. Where kube-proxy's stands: kubeadm (and k0s, minikube, kind) has
-kube-system/kube-proxy, key ``config.conf``; EKS has kube-system/kube-proxy-config, key ``config``. MetalLB
-read ``config`` of metallb-system/config (metallb v0.12, ``internal/config/config.go``); newer releases read
-IPAddressPools alone.
+Where kube-proxy's stands: kubeadm (and k0s, minikube, kind) has kube-system/kube-proxy, key ``config.conf``;
+EKS has kube-system/kube-proxy-config, key ``config``. MetalLB read ``config`` of metallb-system/config
+(metallb v0.12, ``internal/config/config.go``); newer releases read IPAddressPools alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Describes faults of a field before its file is known. Pure; imports ``objects.warnings`` alone.
+"""Describes faults of a field before its file is known. Pure.
 
 Readers make a :class:`Fault`; ``load`` adds file, document and line and makes a ``Problem`` of it.
 """

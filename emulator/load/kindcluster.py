@@ -1,7 +1,7 @@
 """Translates kind's ``Cluster`` (kind.x-k8s.io/v1alpha4) into podwire's: its node names, labels and taints.
 
-Imports ``objects`` only; no effects. Sources: kind, ``pkg/cluster/internal/providers/common/namer.go``
-(names), ``pkg/cluster/internal/kubeadm/config.go`` (node labels are the kubelet's flag ``node-labels``) and
+Sources: kind, ``pkg/cluster/internal/providers/common/namer.go`` (names),
+``pkg/cluster/internal/kubeadm/config.go`` (node labels are the kubelet's flag ``node-labels``) and
 ``…/create/actions/kubeadminit`` (a single node takes Pods); kubeadm, ``phases/kubelet/flags.go`` and
 ``phases/markcontrolplane`` (which taints a node gets). A patch is a merge patch (RFC 7386): a ``node-labels``
 in one takes the place of the labels that the node has in the configuration.

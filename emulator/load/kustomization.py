@@ -1,6 +1,4 @@
-"""Recognises the files of a kustomization and of a Helm chart. May import ``objects``; the only effect is
-reading files.
-"""
+"""Recognises the files of a kustomization and of a Helm chart. The only effect is reading files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Loads targets into an Inventory, and reports everything that is wrong with them at once. May import
-``objects``, ``errors``.
+"""Loads targets into an Inventory, and reports everything that is wrong with them at once.
 
 The only effect is reading files (and running the user's own Python topologies). Invariant: an Inventory holds
 valid objects only, each identity once. Its notices list everything that was left out, or loading ends in an

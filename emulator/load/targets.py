@@ -1,5 +1,4 @@
-"""Finds the files that a target on the command line names, and names the result. May import ``objects``,
-``errors``.
+"""Finds the files that a target on the command line names, and names the result.
 
 Directories are read as kubectl reads them: only their own files, and those below if asked for (``-R``). The
 only effect is looking for files.

@@ -4,9 +4,9 @@ Field meanings and defaults are those of the Kubernetes API reference (core/v1, 
 Only the fields that have a meaning here are typed; the manifest as it came is kept beside the typed view
 (:class:`Loaded`), because a live API gives it back unchanged.
 
-An address is a ``str`` in canonical form (``ipaddress`` prints it); a prefix is a ``str`` as well. The same
-types serve before and after control: control only fills in what is empty (``nodeName``, ``podIPs``,
-``clusterIPs``, ``nodePort``…).
+A field of the API with an address or a prefix is a ``str`` in canonical form; a property that answers for one
+is a :class:`~emulator.net.Address`. The same types serve before and after the room ``controllers``, which
+only fills in the fields that are empty (``nodeName``, ``podIPs``, ``clusterIPs``, ``nodePort``…).
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Connects Pods: a module for each Pod network, and the table of them. No other room depends on how Pods are
 connected.
-
-Pure: imports the cluster state, ``hostnet`` and the plan's values.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from .kubenet import KUBENET
 from .network import PodNetwork
 
 NETWORKS: Mapping[str, PodNetwork] = {network.facts.name: network for network in (KUBENET,)}
+DEFAULT = KUBENET  # where no other is asked for
 
 
 def plan_podnet(state: ClusterState) -> Iterator[Operation]:

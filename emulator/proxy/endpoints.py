@@ -1,11 +1,10 @@
 """Chooses the endpoints that a node's kube-proxy may use for each Service port: the one answer that every
 back-end turns into rules.
 
-Cluster facts and one node's name go in, lists come out. Imports the objects, the cluster state and
-``plan.rules`` for reading addresses; nothing here depends on rules. The choice follows the Kubernetes
-documents on Service traffic policies, EndpointSlice conditions and topology-aware routing, as kube-proxy
-v1.30 to v1.34 implements them. Invariant: the same facts and node give the same lists in the same order (by
-``ip:port``, as kube-proxy sorts them).
+Cluster facts and one node's name go in, lists come out. Nothing here depends on rules. The choice follows the
+Kubernetes documents on Service traffic policies, EndpointSlice conditions and topology-aware routing, as
+kube-proxy v1.30 to v1.34 implements them. Invariant: the same facts and node give the same lists in the same
+order (by ``ip:port``, as kube-proxy sorts them).
 
 One address family at a time: addresses of the other one are left to a pass of their own.
 """

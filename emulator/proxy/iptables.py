@@ -3,8 +3,7 @@
 
 Chains, names, marks, comments and their order are the real ones; rules are spelled as ``iptables-save``
 prints them. The order of chains such as KUBE-SERVICES, which has no effect, is that of the objects here.
-Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariant: the rules depend on the
-objects, the proxy's settings and the node alone.
+Invariant: the rules depend on the objects, the proxy's settings and the node alone.
 """
 
 from __future__ import annotations

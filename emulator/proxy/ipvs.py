@@ -3,9 +3,8 @@ few rules that are left, as kube-proxy v1.30.5 has them (pkg/proxy/ipvs/proxier.
 
 The kernel's IPVS translates the destination. It does so for packets to the node's own addresses (hook
 LOCAL_IN), which is why every Service address is put on the dummy interface ``kube-ipvs0``. Rules only decide
-about masquerading, by sets instead of a rule per Service. Imports the cluster state, the choice of endpoints
-and the plan's values. Invariant: everything depends on the objects, the proxy's settings and the node alone;
-if two Services claim one address and port, the first gets it.
+about masquerading, by sets instead of a rule per Service. Invariant: everything depends on the objects, the
+proxy's settings and the node alone; if two Services claim one address and port, the first gets it.
 
 The choice of endpoints is that of all modes with one exception, which is upstream's: if a Local policy finds
 no endpoint on the node, all endpoints are used. (The replies of their Pods to clients outside then bypass the

@@ -1,9 +1,8 @@
 """Finds the local traffic and addresses of a node: the packets that its kube-proxy takes for its Pods', and
 the addresses at which it serves NodePorts.
 
-Imports the cluster state and ``plan.rules`` for reading addresses; each mode turns the answers into its own
-rules. Invariant: every address and prefix that is returned is a canonical one of the
-cluster's family.
+Each mode turns the answers into its own rules. Invariant: every address and prefix that is returned is a
+canonical one of the cluster's family.
 """
 
 from __future__ import annotations

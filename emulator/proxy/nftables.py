@@ -11,8 +11,8 @@ chain. Here all Services with the same traffic policy and as many endpoints shar
 endpoint up by address, protocol, port and a random number. Only session affinity and source ranges need
 chains of a Service's own. Hairpins are matched by a set of endpoints, not in the endpoint's chain.
 
-Imports the cluster state, the choice of endpoints and ``plan.rules``. Invariants: the text depends on the
-objects, the proxy's settings and the node alone; loading it twice has the same effect as loading it once.
+Invariants: the text depends on the objects, the proxy's settings and the node alone; loading it twice has the
+same effect as loading it once.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@ kube-proxy v1.25, the last that had it.
 
 Rules lead to a port of the node, one for each Service port, where a process accepts and dials an endpoint
 itself (pkg/proxy/userspace: proxier.go, proxysocket.go, roundrobin.go). docs/semantics 15 lists the policies
-and settings that it does not implement. Imports the cluster state, the facts about Service ports and
-``plan.rules``; ``workload.proxying`` runs the proxies. Invariant: a Service port has one proxy port, the same
-on every node and in every state that has the Service port, as long as no other needs the same one.
+and settings that it does not implement. ``workload.proxying`` runs the proxies. Invariant: a Service port has
+one proxy port, the same on every node and in every state that has the Service port, as long as no other needs
+the same one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Encodes frames as a pcapng file: nanosecond stamps, one interface per tap, host names and comments.
 
-The format is that of draft-ietf-opsawg-pcapng (sections 4.1 to 4.5). Imports the standard library and the
-frame model; pure. Invariant: every block is little-endian, padded to four bytes, and carries its length at
-both ends; an interface is described before the first frame that was captured on it.
+The format is that of draft-ietf-opsawg-pcapng (sections 4.1 to 4.5). Invariant: every block is little-endian,
+padded to four bytes, and carries its length at both ends; an interface is described before the first frame
+that was captured on it.
 """
 
 from __future__ import annotations

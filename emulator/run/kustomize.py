@@ -1,5 +1,4 @@
-"""Builds a kustomization with ``kubectl kustomize`` or ``kustomize build``. May import ``objects``; starts
-one process.
+"""Builds a kustomization with ``kubectl kustomize`` or ``kustomize build``. Starts one process.
 
 The process gets its arguments as a list, a time limit, and an environment in which neither Go's HTTP client
 nor git reaches anything: a remote base is never fetched unnoticed. kustomize runs programs and functions, and
