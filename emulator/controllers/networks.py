@@ -168,8 +168,8 @@ def notice_networks(
         )
         bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
         findings.notice(
-            f"Pod network emulated as {networks.podNetwork.facts.name}: the Pods' addresses {why}, so each has "
-            f"routes of its own; {bridges}"
+            f"Pod network emulated as {networks.podNetwork.facts.name}: the Pods' addresses {why}, so each "
+            f"has routes of its own; {bridges}"
         )
     apart = [
         node.name for node in nodes if node.internalIPs and Address(node.internalIPs[0]) not in networks.hosts
