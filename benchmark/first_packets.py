@@ -15,7 +15,6 @@ and connect() with them, do not.
 
 from __future__ import annotations
 
-import gc
 import json
 import select
 import socket
@@ -33,7 +32,7 @@ from typing import NamedTuple, cast
 from benchmark import clusters
 from benchmark.figures import Figure, Skipped
 from benchmark.guest import IPTABLES, run_in_guest
-from benchmark.measuring import Setting, build, settle_down, usable_modes
+from benchmark.measuring import Setting, build, collect_as_in_a_run, settle_down, usable_modes
 from emulator.capture.decode import decode_frames
 from emulator.capture.ring import HANDSHAKES, Taps
 from emulator.cluster.state import ClusterState, pod_netns
@@ -167,7 +166,7 @@ def _dial_in_turn(
     """Dials each of ``services`` (case → ClusterIP) and, as STRAIGHT, a Pod behind them, again and again;
     returns for each case the microseconds of its SYNs and of its connect() calls.
     """
-    gc.disable()
+    collect_as_in_a_run()
     applied = build(state, iptables)
     client, *backends = (
         pod_netns(state.pod[f"default/{name}"]) for name in (clusters.CLIENT, *clusters.BACKENDS)

@@ -4,6 +4,7 @@ that work here.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import subprocess
@@ -19,6 +20,7 @@ from emulator.kernel.apply import Applied, apply
 from emulator.kernel.ipvs import require_ipvs
 from emulator.objects.config import ProxyMode
 from emulator.schedule.planner import plan_cluster
+from emulator.starting import collect_rarely
 from emulator.workload.proxying import proxies
 
 HERE = Path(__file__).resolve().parent
@@ -70,6 +72,12 @@ def build(state: ClusterState, iptables: str) -> Applied:
     if state.proxy.mode == "userspace":
         proxies(applied.namespaces).tell(state)
     return applied
+
+
+def collect_as_in_a_run() -> None:
+    """Sets the garbage collector as :func:`emulator.run.run.bring_up` does."""
+    collect_rarely()
+    gc.freeze()
 
 
 def raise_descriptor_limit() -> None:

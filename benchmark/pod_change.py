@@ -4,14 +4,13 @@ kernel that holds it on every node.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from benchmark import clusters
 from benchmark.figures import Figure
-from benchmark.measuring import Setting, raise_descriptor_limit, settle_down, timed
+from benchmark.measuring import Setting, collect_as_in_a_run, raise_descriptor_limit, settle_down, timed
 from emulator.cluster.state import ClusterState
 from emulator.controllers.plane import ControlPlane
 from emulator.kernel import sandbox
@@ -54,7 +53,7 @@ def _changes(
     plane: ControlPlane, state: ClusterState, setting: Setting, _: sandbox.Channel
 ) -> tuple[float, ...]:
     raise_descriptor_limit()
-    gc.disable()  # as in a run
+    collect_as_in_a_run()
     applied = apply(plan_cluster(state), Applied(setting.iptables))
     taken = []
     for number in range(CHANGES_PER_ROUND * setting.rounds + 1):

@@ -4,7 +4,6 @@ memory.
 
 from __future__ import annotations
 
-import gc
 import resource
 import subprocess
 import sys
@@ -15,7 +14,14 @@ from pathlib import Path
 
 from benchmark import clusters
 from benchmark.figures import Figure
-from benchmark.measuring import TEXT_MODES, Setting, raise_descriptor_limit, settle_down, timed
+from benchmark.measuring import (
+    TEXT_MODES,
+    Setting,
+    collect_as_in_a_run,
+    raise_descriptor_limit,
+    settle_down,
+    timed,
+)
 from emulator.cluster.state import ClusterState
 from emulator.controllers.settle import settle
 from emulator.kernel import linux, sandbox
@@ -24,6 +30,7 @@ from emulator.plan.operations import LoadRules
 from emulator.plan.operations.rules import loader
 from emulator.proxy.planner import ProxyPlanner
 from emulator.schedule.planner import plan_change, plan_cluster, plan_rules
+from emulator.starting import collect_rarely
 
 CHANGE_TARGET = {"iptables": "≤ 100", "nftables": "≤ 20"}  # milliseconds, at TARGET_SIZE
 TARGET_SIZE = 10_000
@@ -60,9 +67,8 @@ def _full_sync(state: ClusterState, iptables: str, number: int) -> tuple[float, 
     It is planned before there is a sandbox, as for a run.
     """
     loads = list[tuple[Sequence[str], str]]()
-    gc.disable()  # as in a run
+    collect_rarely()  # as a run does before it plans
     planning = timed(lambda: loads.extend(_texts(state, iptables)))
-    gc.enable()
     loading = sandbox.run(partial(_load_twice, loads))
     ours, tool = loading if number % 2 == 0 else reversed(loading)
     return planning + ours, tool
@@ -119,7 +125,7 @@ def _change(
     next one.
     """
     raise_descriptor_limit()
-    gc.disable()  # as in a run
+    collect_as_in_a_run()
     without, moved = (
         clusters.without_service(full, key),
         clusters.with_other_endpoint(full, key, "10.129.255.254"),
