@@ -3,8 +3,8 @@ placed.
 
 Sources: kube-scheduler, ``component-helpers/scheduling/corev1/nodeaffinity``,
 ``framework/plugins/interpodaffinity/filtering.go`` and ``podtopologyspread/filtering.go``. Invariant: a term
-is counted once for each Node and brought up to date with every Pod that is placed, so that a Pod costs no
-look at the others.
+is counted once for each Node and brought up to date with every Pod that is placed, so that placing a Pod does
+not scan the others.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class _Crowd:
         )[:_MOST_NAMED]
 
     def nearest(self, service: Service) -> str:
-        """Returns the labels that the selector probably means in place of those that no Pod has ("" if none
-        comes near), of the Pods in its namespace that have most of the others.
+        """Returns the likely intended labels ("" if none comes near): those of the Pods in the namespace that
+        match most of the selector.
         """
         selector = service.spec.selector
         best: tuple[int, float, str] = (-1, 0.0, "")

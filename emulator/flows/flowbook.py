@@ -126,8 +126,8 @@ def flow_name(client: Client, to: Destination, protocol: FlowProtocol, note: str
 
 
 def _sample(backends: Sequence[Endpoint], client_ip: str) -> Sequence[Endpoint]:
-    """Returns the backends to control: all of a few; of many the client itself (a hairpin), then the first,
-    the middle and the last.
+    """Returns the backends that get a control: all, if few; else the client itself (a hairpin), then the
+    first, the middle and the last.
     """
     if len(backends) <= MAX_CONTROLS:
         return backends

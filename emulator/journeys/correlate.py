@@ -105,8 +105,8 @@ class Correlation:
 
 
 def correlate(attempts: Sequence[Attempt], frames: Sequence[Frame]) -> Correlation:
-    """Returns the journey of each attempt. ``frames`` may come in any order in which each namespace's own
-    frames are in theirs.
+    """Returns the journey of each attempt. ``frames`` may be interleaved between namespaces; each namespace's
+    frames are in order.
     """
     trace = Trace(frames)
     tokens, ambiguous = find_tokens(attempts, trace)
@@ -192,7 +192,7 @@ def _tell_echoes(token: int, frames: Iterable[Frame]) -> list[Frame]:
 
 
 def _arrival(attempt: Attempt, there: Sequence[Hop]) -> Hop | None:
-    """Returns the hop where the request came in at a real command, which owes no answer to it.
+    """Returns the hop where the request came in at a real command, which need not answer it.
 
     That is enough for data on a TCP connection, which was accepted before, and for a datagram in a Pod's own
     network namespace. In a node's namespace its rules come between, so there some server must have answered.

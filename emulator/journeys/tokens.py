@@ -67,8 +67,8 @@ class Trace:
         return sorted((frame for carrier in carriers for frame in self.members[carrier]), key=itemgetter(1))
 
     def shared(self, tokens: Iterable[int]) -> set[int]:
-        """Returns those of ``tokens`` that have a connection in common: one was opened with the one and
-        carried the other, or carried both.
+        """Returns those of ``tokens`` that share a TCP connection: as its initial sequence number or as a
+        cookie in its payload.
         """
         holders: defaultdict[int, set[int]] = defaultdict(set)
         for token in tokens:

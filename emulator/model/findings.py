@@ -59,7 +59,7 @@ class Limit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
     """Describes a limit that was met ``times`` times; ``netns``: where ("" on the machine as a whole),
-    ``value``: what it is ("" if it cannot be read).
+    ``value``: the current setting ("" if it cannot be read).
     """
 
     limit: Limit

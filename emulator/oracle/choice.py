@@ -36,8 +36,8 @@ def is_local(facts: Facts, met: Translation) -> bool:
 
 
 def is_local_for_everyone(facts: Facts, met: Translation) -> bool:
-    """Returns whether an external address under externalTrafficPolicy Local is dialled in a mode that has a
-    short cut for nobody then, and masquerades nobody (docs/semantics 13).
+    """Returns whether an external address under externalTrafficPolicy Local is dialled in a mode that
+    then neither short-cuts nor masquerades local traffic (docs/semantics 13).
     """
     return facts.deviates("Local for everyone") and met.how != "clusterIP" and is_local(facts, met)
 

@@ -123,7 +123,8 @@ class Facts:
     @cached_property
     def shared(self) -> frozenset[str]:
         """Returns the network namespaces of nodes and Pods with an address that all nodes have as well, since
-        a Service has it, too (docs/semantics 13): what is for it, or comes from it, goes astray.
+        a Service has it, too (docs/semantics 13): packets to or from them are delivered to the
+        wrong machine.
         """
         if not self.semantics.service_interface or (owners := self.owners.keys() & self.service_ips) == set():
             return frozenset()

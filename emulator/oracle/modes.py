@@ -107,7 +107,7 @@ Deviates = Literal[
     "rejects an empty Local list",
     # a hairpin is masqueraded only by a node that some EndpointSlice says to have the endpoint
     "hairpins by EndpointSlice",
-    # source ranges are asked before it is seen that there is no endpoint
+    # source ranges are checked before endpoints
     "source ranges without endpoints",
     # a node's own packets to a ClusterIP are masqueraded without a local-traffic detector, too
     "masquerades a node's own packets",

@@ -71,8 +71,8 @@ def translated_source(facts: Facts, client: Client, met: Translation, backend: E
 
 
 def comes_from_what_it_dialled(facts: Facts, met: Translation) -> bool:
-    """Returns whether a node's own packets have the dialled Service address, which is local to every node in
-    this mode, as their source, and keep it.
+    """Returns whether a node's packet has the dialled Service address as source (it is local to each node in
+    this mode), and keeps it.
     """
     return met.origin == "node" and not met.own and is_local_for_everyone(facts, met)
 

@@ -80,8 +80,8 @@ def relays(state: ClusterState) -> tuple[Relay, ...]:
 
 
 def _ready(facts: ServicePortFacts) -> tuple[Endpoint, ...]:
-    """Returns the addresses that some entry has as ready: the userspace mode read Endpoints, where an address
-    stands once, as ready.
+    """Returns the addresses that are ready in at least one entry: the userspace mode read Endpoints, where an
+    address stands once, as ready.
     """
     ready = {e.address: Endpoint.of(e.ip, e.port) for e in (*facts.endpoints, *facts.doubles) if e.ready}
     return tuple(ready[address] for address in sorted(ready))

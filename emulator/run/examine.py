@@ -136,8 +136,8 @@ def _send(
 
 
 def _part(flow: Flow, expected: Expectation, unseen: Collection[str]) -> Flow:
-    """Returns ``flow`` with the attempts that are sent before it is asked who answered: all of them, if it is
-    in ``unseen``, whose endpoints the frames do not tell, if no endpoint must be met, or if no socket sends
+    """Returns ``flow`` with the attempts that are sent before it is asked who answered. These are all of
+    them if frames cannot show its endpoint (``unseen``), if no endpoint must be met, or if no socket sends
     it: crafted packets are sent once.
     """
     by_socket = flow.protocol in ("TCP", "UDP")
@@ -152,8 +152,8 @@ def find_missed(
     sent: Sequence[Attempt],
     frames: Sequence[Frame],
 ) -> list[Flow]:
-    """Returns those of ``flows`` of which an endpoint that must be met has not answered ``sent``, as far as
-    ``frames`` show.
+    """Returns those of ``flows`` with an endpoint that must be met and that no frame of ``frames`` shows
+    answering ``sent``.
     """
     if not flows:
         return []

@@ -33,8 +33,8 @@ class Watch:
         return find_reached(before, self._machine, self._settings)
 
     def look_into(self, netns: str) -> tuple[Reached, ...]:
-        """Returns the limits that were met in ``netns`` since the last time, or since the :meth:`look` before
-        the last one.
+        """Returns the limits that were met in ``netns`` since it was last read. It is read once after each
+        :meth:`look`; until the next one the same answer comes back.
         """
         if netns not in self._namespaces:
             return ()

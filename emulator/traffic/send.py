@@ -110,8 +110,8 @@ class _Job:
 
     @property
     def client(self) -> str:
-        """Returns the client whose connections only their times tell apart: a node's, which leave it
-        translated.
+        """Returns the client ("" for any other) whose connections can be told apart only by time: a node,
+        which translates them.
         """
         return (
             self.flow.client.netns if self.flow.client.kind == "node" and self.flow.protocol == "TCP" else ""

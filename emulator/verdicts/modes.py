@@ -170,8 +170,8 @@ class Comparison:
         return any(report.strict for report in self.reports.values())
 
     def accepted(self, compared: ComparedFlow, mode: str) -> FlowExpect:
-        """Returns what a FlowCheck may expect in ``mode`` so that all flows pass that come from the same one
-        of its entries.
+        """Returns what a FlowCheck may expect in ``mode`` so that all flows of one FlowCheck entry
+        pass.
         """
         alike = [compared] if not compared.flow.check else self._entries[_entry(compared.flow)]
         first, *others = (acceptable(flow.promises[mode]) for flow in alike)

@@ -102,9 +102,7 @@ class Addition(Operation):
         return self == other or replace(self, why="") == replace(other, why="")
 
     def change_from(self, was: Addition) -> Iterator[Operation]:
-        """Yields the operations that make a kernel that holds ``was``, of the same identity, hold this
-        instead.
-        """
+        """Yields the operations that turn ``was`` (of the same identity) into this."""
         if not self.is_like(was):
             yield self
 
