@@ -46,6 +46,7 @@ def written(document: Document) -> Document:
     return document if name is None else _drop(_fill(document, name), name)
 
 
+@cache
 def element_of(kind: str) -> str:
     """Returns the type of the items of a Go list or map, without a pointer; "" if it is neither."""
     kind = schemas.named().get(kind, kind)
