@@ -187,12 +187,21 @@ _COLUMNS = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
 def normal(text: str) -> str:
-    """Returns ``text`` with a mask for each value that a run gives out, and two spaces between columns, whose
-    width such values change.
+    """Returns ``text`` with a mask for each value that a run gives out, two spaces between columns, whose
+    width such values change, and the keys of a JSON object that fills a line in their order.
     """
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
-    return "\n".join(_COLUMNS.sub("  ", line.rstrip()) for line in text.splitlines())
+    return "\n".join(_sorted(_COLUMNS.sub("  ", line.rstrip())) for line in text.splitlines())
+
+
+def _sorted(line: str) -> str:
+    if not (line.startswith("{") and line.endswith("}")):
+        return line
+    try:
+        return json.dumps(json.loads(line), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    except ValueError:  # a template, say
+        return line
 
 
 def differences(command: Command, recorded: Mapping[str, Any], seen: Answer) -> Iterator[str]:

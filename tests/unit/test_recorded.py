@@ -43,6 +43,8 @@ def test_files_stay_small() -> None:
         ("  nodeName: worker-2", "  nodeName: NODE"),
         ("    nodePort: 31234", "    nodePort: NODE-PORT"),
         ("configmap/made-x7k2p created", "configmap/made-RANDOM created"),
+        ('{"kind":"A", "apiVersion":"v1"}', '{"apiVersion":"v1","kind":"A"}'),
+        ("{not JSON}", "{not JSON}"),
         ("configmap/settings created", "configmap/settings created"),
         ("  - name: kube-root-ca.crt", "  - name: kube-root-ca.crt"),
         ("image: example.com/web:1", "image: example.com/web:1"),
