@@ -45,7 +45,8 @@ class ApiError(PodwireError):
         """
         super().__init__(message)
         self.code, self.reason, self.message = code, reason, message
-        self._resource, self._name, self._seconds, self._kind = resource, name, seconds, kind
+        self._resource, self._name, self._kind = resource, name, kind
+        self.seconds = seconds  # after which to ask again
         self.causes = tuple(Cause(*one) for one in causes)
 
     def document(self) -> Document:
@@ -66,8 +67,8 @@ class ApiError(PodwireError):
                 }
                 for one in self.causes
             ]
-        if self._seconds:
-            details["retryAfterSeconds"] = self._seconds
+        if self.seconds:
+            details["retryAfterSeconds"] = self.seconds
         status: Document = {
             "kind": "Status",
             "apiVersion": "v1",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from ..load.schema import api_version_of
@@ -17,13 +18,19 @@ def render(stored: Stored) -> dict[str, Any]:
     """Returns the object as JSON has it, a copy that the caller may change. A field that nobody changed is
     as it was written.
     """
-    manifest: Mapping[str, Any] = stored.manifest
-    if not manifest or stored.object is not stored.written:  # most objects are as they were written
-        now, written = _encode(stored.object), _encode(stored.written) if manifest else {}
+    return {key: _copied(item) for key, item in view(stored).items()}
+
+
+def view(stored: Stored) -> dict[str, Any]:
+    """Returns what :func:`render` does, for those who change nothing in it."""
+    if stored.manifest and stored.object is stored.written:
+        manifest = dict(stored.manifest)  # most objects are as they were written
+    else:
+        now, written = _encode(stored.object), _encode(stored.written) if stored.manifest else {}
         if isinstance(stored.object, Workload | Uninterpreted):
             now.pop("kind", None)
             written.pop("kind", None)
-        manifest = _overlay(dict(manifest), written, now)
+        manifest = _overlay(dict(stored.manifest), written, now)
     metadata = {
         **manifest.get("metadata", {}),
         **({"namespace": stored.key.namespace} if stored.key.namespace else {}),
@@ -33,10 +40,9 @@ def render(stored: Stored) -> dict[str, Any]:
         "creationTimestamp": stored.creationTimestamp,
     }
     kind, _, group = stored.key.kind.partition(".")
-    version = manifest.get("apiVersion") or (api_version_of(kind) if not group else "")
-    whole = {"apiVersion": "", "kind": "", **manifest}
-    whole |= {"apiVersion": version, "kind": kind, "metadata": metadata}
-    return {key: _copied(item) for key, item in whole.items()}
+    version = manifest.pop("apiVersion", "") or (api_version_of(kind) if not group else "")
+    manifest.pop("kind", None)
+    return {"apiVersion": version, "kind": kind, **manifest, "metadata": metadata}
 
 
 def _copied(value: Any) -> Any:
@@ -48,15 +54,25 @@ def _copied(value: Any) -> Any:
 
 def _encode(value: Any) -> Any:
     """Returns a typed value as JSON has it, without the fields that have their default."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {
-            one.name.rstrip("_"): _encode(getattr(value, one.name))
-            for one in fields(value)
-            if getattr(value, one.name) != _default(one)
-        }
+    kind = type(value)
+    if kind is str or kind is int or value is None:
+        return value
+    if is_dataclass(kind):
+        found = {}
+        for name, key, default in _fields(kind):
+            item = getattr(value, name)
+            if item != default:
+                found[key] = _encode(item)
+        return found
     if isinstance(value, Mapping):
         return {key: _encode(item) for key, item in value.items()}
     return [_encode(item) for item in value] if isinstance(value, tuple) else value
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, str, Any], ...]:
+    """Returns name, key in JSON and default of each field of a dataclass."""
+    return tuple((one.name, one.name.rstrip("_"), _default(one)) for one in fields(kind))
 
 
 def _default(one: Field[Any]) -> Any:

@@ -36,6 +36,12 @@ def key_of(one: Any) -> Key:
     return Key(kind, one.metadata.namespace, one.metadata.name)
 
 
+def uid_of(key: Key, created: int) -> str:
+    """Returns the uid of the object that is created with version ``created``."""
+    digest = blake2b("\0".join((*key, str(created))).encode(), digest_size=16).digest()
+    return str(UUID(bytes=digest, version=4))
+
+
 class Stored(NamedTuple):
     """Holds an object. ``object`` is the typed view now, with the values that controllers have given out;
     ``written`` is the typed view of ``manifest`` alone. An object that a controller made has no manifest of
@@ -62,8 +68,7 @@ class Stored(NamedTuple):
         given: str = self.object.metadata.uid
         if given:
             return given
-        digest = blake2b("\0".join((*self.key, str(self.created))).encode(), digest_size=16).digest()
-        return str(UUID(bytes=digest, version=4))
+        return uid_of(self.key, self.created)
 
     @property
     def deletionTimestamp(self) -> str | None:

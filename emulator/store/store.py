@@ -54,6 +54,7 @@ class Store:
         self._lists: dict[str, tuple[Stored, ...]] = {}  # unchanged kinds only
         self._version = 0
         self._events: deque[Event] = deque(maxlen=history)
+        self.unnamespaced: frozenset[str] = frozenset()  # kinds of custom resources without a namespace
 
     def fork(self) -> Store:
         """Returns a store with the same objects and history, which goes its own way from here."""
@@ -163,7 +164,7 @@ class Store:
         if isinstance(kind, Fault):
             raise InvalidError("the object", [kind])
         if isinstance(kind, LeftOut) or kind.type is dict:
-            admission = admit_uninterpreted(manifest)
+            admission = self._without_namespace(admit_uninterpreted(manifest))
         elif kind.exact and kind.type not in (IPAddressPool, L2Advertisement):
             what = f"{kind.name} is no object of a cluster's API"
             raise InvalidError(
@@ -176,6 +177,14 @@ class Store:
             name = key_of(admission.object) if admission.object else manifest.get("kind")
             raise InvalidError(str(name), admission.faults)
         return Loaded(admission.object, manifest, origin)
+
+    def _without_namespace(self, admission: Admission) -> Admission:
+        """Takes the namespace from an object of a custom kind that has none."""
+        one = admission.object
+        if one is None or key_of(one).kind not in self.unnamespaced:
+            return admission
+        bare = replace(one, metadata=replace(one.metadata, namespace=""))
+        return Admission(bare, admission.faults, admission.notices)
 
     def _must(self, key: Key) -> Stored:
         found = self.get(key)
