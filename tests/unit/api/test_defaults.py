@@ -17,7 +17,7 @@ from .recorded import OBJECTS, title
 
 CATALOG = Catalog()
 
-# What this module leaves to others, or out on purpose (its docstring).
+# Left to others, or out on purpose (the docstring of the module).
 LEFT = {
     "Service": (
         "spec.clusterIP",

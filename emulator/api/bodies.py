@@ -1,0 +1,124 @@
+"""Reads the body of a request: JSON, YAML or Kubernetes' protobuf, as the media type says.
+
+A body is data of anybody: whatever it is, the result is one JSON object, or an ApiError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from . import protobuf, status
+
+JSON, YAML = "application/json", "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+ACCEPTED = (JSON, YAML, PROTOBUF)
+DEEPEST = 200  # levels; Kubernetes' own kinds have about 20
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def decode(body: bytes, media: str) -> dict[str, Any]:
+    """Returns the object that ``body`` is, of media type ``media`` ("": JSON). Raises ApiError."""
+    if media in ("", JSON):
+        found = _json(body)
+    elif media in (YAML, "application/apply-patch+yaml"):
+        found = _yaml(body)
+    elif media == PROTOBUF:
+        found = protobuf.decode(body)
+    else:
+        raise status.unsupported_media_type(media, ACCEPTED)
+    if not isinstance(found, dict):
+        raise status.bad_request(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal "
+            f"{_go_kind(found)} into Go value of type struct"
+        )
+    if not _within(found, DEEPEST):
+        raise status.bad_request(f"the body is nested more than {DEEPEST} levels deep")
+    return found
+
+
+def _json(body: bytes) -> Any:
+    if not body.strip():
+        raise status.bad_request("couldn't get version/kind; json parse error: unexpected end of JSON input")
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        what = "too deep" if isinstance(error, RecursionError) else str(error)
+        raise status.bad_request(f"couldn't get version/kind; json parse error: {what}") from None
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"invalid character in literal {text}")
+
+
+def _yaml(body: bytes) -> Any:
+    """Returns a YAML document as JSON has it: no aliases, keys that are text, times as text."""
+    try:
+        text = body.decode()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+            raise status.bad_request("error decoding YAML: aliases are not taken")
+        return _plain(yaml.load(text, Loader=_NoTimes))  # noqa: S506
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise status.bad_request(f"error decoding YAML: {what}") from None
+
+
+class _NoTimes(_Loader):  # type: ignore[misc,valid-type]
+    """Loads times as the text that they are."""
+
+
+_NoTimes.yaml_implicit_resolvers = {
+    letter: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for letter, pairs in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"a value of type {type(value).__name__} is no JSON")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, str | int | float):
+        return str(key)
+    raise ValueError("a key is no text")
+
+
+def _within(value: Any, depth: int) -> bool:
+    """Returns whether ``value`` is nested at most ``depth`` levels."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _go_kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, list):
+        return "array"
+    return "string" if isinstance(value, str) else "null"
+
+
+def as_yaml(document: Mapping[str, Any]) -> bytes:
+    """Returns a document as YAML."""
+    return yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False).encode()
