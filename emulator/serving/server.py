@@ -32,6 +32,7 @@ from .streams import MOST_PORTS, forward_ports, run_process
 LONGEST_BODY = 3 * 1024 * 1024  # bytes (k8s.io/apiserver, MaxRequestBodyBytes)
 _SLOWEST_BODY = 60.0  # seconds
 _BOOKMARKS = 60.0  # seconds between them
+_PACE = 0.02  # seconds between two sends to one watcher: in a burst of writes each send has several events
 _log = logging.getLogger(__name__)
 _OPEN = ("/healthz", "/livez", "/readyz", "/version")
 _PATCHES = (
@@ -303,6 +304,7 @@ class Server:
             lines = await watcher.lines(min(left, _BOOKMARKS))
             if lines:
                 await response.write(lines)
+                await asyncio.sleep(_PACE)
             elif watcher.watch.bookmarks and self.hub.version != marked:
                 marked = self.hub.version
                 await response.write(self._bookmark(watcher, marked))
