@@ -311,15 +311,15 @@ def selector_text(selector: Mapping[str, Any]) -> str:
     """Returns a LabelSelector, or a plain map, as the text of a query (LabelSelectorAsSelector)."""
     if not any(key in selector for key in ("matchLabels", "matchExpressions")):
         return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    terms = [(str(key), f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
     for one in selector.get("matchExpressions") or ():
-        values = ",".join(sorted(map(str, one.get("values") or ())))
-        terms.append(
-            {
-                "In": f"{one.get('key')} in ({values})",
-                "NotIn": f"{one.get('key')} notin ({values})",
-                "Exists": str(one.get("key")),
-                "DoesNotExist": f"!{one.get('key')}",
-            }.get(str(one.get("operator")), "")
-        )
-    return ",".join(sorted(filter(None, terms)))
+        key, values = str(one.get("key")), ",".join(sorted(map(str, one.get("values") or ())))
+        forms = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        if text := forms.get(str(one.get("operator"))):
+            terms.append((key, text))
+    return ",".join(text for _, text in sorted(terms))

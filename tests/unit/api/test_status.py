@@ -62,7 +62,7 @@ def test_a_selector_is_written_as_a_query_has_it() -> None:
         {"key": "old", "operator": "DoesNotExist"},
     ]
     assert status.selector_text({"matchLabels": {"app": "web"}, "matchExpressions": expressions}) == (
-        "!old,app=web,tier in (a,b)"
+        "app=web,!old,tier in (a,b)"
     )
     assert status.selector_text({"b": "2", "a": "1"}) == "a=1,b=2"
 
