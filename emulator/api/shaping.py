@@ -47,7 +47,7 @@ def shaped(type_: str, value: Any, fills: Mapping[str, Fill]) -> Any:
         return {key: shaped(inner, item, fills) for key, item in value.items()}
     if type_ == QUANTITY and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return canonical(str(value))
-    if type_ in structs() and isinstance(value, Mapping):
+    if type_ in structs() and isinstance(value, Mapping) and not _is_union(type_):
         return _struct(type_, value, fills)
     return value
 
@@ -72,6 +72,12 @@ def _struct(type_: str, value: Mapping[str, Any], fills: Mapping[str, Fill]) -> 
             item = None if optional else _zero(slot.type)
         result[slot.json] = item
     return result
+
+
+def _is_union(type_: str) -> bool:
+    """Returns whether a struct reads and writes JSON in a way of its own: a schema, or a list of them."""
+    name = type_.rpartition(".")[2]
+    return name == "JSON" or name.startswith("JSONSchemaPropsOr")
 
 
 def _is_empty(type_: str, item: Any) -> bool:

@@ -132,6 +132,16 @@ def test_a_service_that_has_no_node_ports_any_more_loses_them() -> None:
     assert "nodePort" not in spec["ports"][0]
 
 
+def test_a_definition_keeps_the_whole_of_its_schemas() -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "integer", "default": {"b": 1}}}}
+    items = {"type": "array", "items": inner}
+    lists = {"type": "object", "properties": {"c": items}, "additionalProperties": inner}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": lists}}
+    document = made("CustomResourceDefinition", "apiextensions.k8s.io/v1", versions=[version])
+    spec = defaults.decoded(resource(document), document)["spec"]
+    assert spec["versions"][0]["schema"]["openAPIV3Schema"] == lists
+
+
 def test_a_status_does_not_change_labels() -> None:
     old = {**made("Pod"), "status": {"phase": "Pending"}}
     new = copy.deepcopy(old) | {"status": {"phase": "Running"}}
