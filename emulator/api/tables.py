@@ -498,8 +498,13 @@ def _event(one: Document, now: _Now) -> Sequence[Any]:
     about = _map(one, "involvedObject") or _map(one, "regarding")
     kind = _text(about, "kind").lower()
     target = f"{kind}/{_text(about, 'name')}" if kind else _text(about, "name")
-    component = _text(one, "source", "component") or _text(one, "reportingComponent")
-    host = _text(one, "source", "host")
+    component = (
+        _text(one, "source", "component")
+        or _text(one, "deprecatedSource", "component")
+        or _text(one, "reportingComponent")
+        or _text(one, "reportingController")
+    )
+    host = _text(one, "source", "host") or _text(one, "reportingInstance")
     return (
         seen,
         _text(one, "type"),
@@ -696,7 +701,25 @@ def _quota(one: Document, now: _Now) -> Sequence[Any]:
 
 
 def _definition(one: Document, _: _Now) -> Sequence[Any]:
-    return _name(one), _text(one, "metadata", "creationTimestamp")
+    spec, names = _map(one, "spec"), _map(one, "spec", "names")
+    versions = [
+        f"{_text(each, 'name')}(storage)" if each.get("storage") is True else _text(each, "name")
+        for each in _rows(spec, "versions")
+        if each.get("served") is True or each.get("storage") is True
+    ]
+    established = [
+        _text(c, "status") for c in _rows(one, "status", "conditions") if c.get("type") == "Established"
+    ]
+    return (
+        _name(one),
+        _text(spec, "scope"),
+        ",".join(versions),
+        _text(one, "metadata", "creationTimestamp"),
+        _text(spec, "group"),
+        _text(names, "kind"),
+        ",".join(map(str, _list(names, "shortNames"))),
+        established == ["True"],
+    )
 
 
 def _data(one: Document) -> int:
@@ -973,7 +996,19 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
         (NAME, Column("Created At", "date")),
         lambda one, _: (_name(one), _text(one, "metadata", "creationTimestamp")),
     ),
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): ((NAME, Column("Created At")), _definition),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): (
+        (
+            NAME,
+            Column("Scope"),
+            Column("Versions"),
+            Column("Created At", "date"),
+            Column("Group", wide=True),
+            Column("Kind", wide=True),
+            Column("ShortNames", wide=True),
+            Column("Established", "boolean", wide=True),
+        ),
+        _definition,
+    ),
     **{
         ("rbac.authorization.k8s.io", kind): ((NAME, Column("Created At", "date")), _role)
         for kind in ("Role", "ClusterRole")
@@ -1087,7 +1122,11 @@ def table(resource: Resource, documents: Iterable[Document], now: str, include: 
             for one in columns
         ],
         "rows": [
-            {"cells": [_cell(value) for value in cells(one, moment)], **_object(one, include)}
+            {
+                "cells": [_cell(value) for value in cells(one, moment)],
+                **_conditions(resource, one),
+                "object": _object(one, include),
+            }
             for one in documents
         ],
     }
@@ -1097,15 +1136,22 @@ def _cell(value: Any) -> Any:
     return value[:_LONGEST] if isinstance(value, str) else value
 
 
-def _object(document: Document, include: str) -> dict[str, Any]:
-    if include == "None":
+def _conditions(resource: Resource, document: Document) -> dict[str, Any]:
+    """Returns the condition of a Pod's row that tells that it has ended; nothing for other rows."""
+    phase = _text(document, "status", "phase")
+    if resource.kind != "Pod" or resource.group or phase not in ("Succeeded", "Failed"):
         return {}
+    told = "The pod has completed successfully." if phase == "Succeeded" else "The pod failed."
+    return {"conditions": [{"type": "Completed", "status": "True", "reason": phase, "message": told}]}
+
+
+def _object(document: Document, include: str) -> Any:
+    if include == "None":
+        return None
     if include == "Object":
-        return {"object": document}
+        return document
     return {
-        "object": {
-            "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": document.get("metadata") or {},
-        }
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": document.get("metadata") or {},
     }
