@@ -104,23 +104,30 @@ class Watch:
 
 
 class Denial(NamedTuple):
-    """Says why a Pod may not be evicted now, and after how many seconds to ask again."""
+    """Says why a Pod may not be evicted now: the HTTP status, the message, and that of the cause
+    DisruptionBudget ("" for none), as ``controllers.apps.disruption`` has it.
+    """
 
+    code: int
     message: str
-    seconds: int = 0
+    cause: str
+
+
+MayEvict: TypeAlias = Callable[[Store, Key, str], tuple[int, str, str] | None]
 
 
 @dataclass
 class Registry:
     """Holds what the verbs need. ``now`` says the time (RFC 3339), ``draw(n)`` returns a random number below
-    ``n``; ``may_evict`` returns why a PodDisruptionBudget forbids an eviction, None if none does.
+    ``n``; ``may_evict`` returns why a PodDisruptionBudget forbids an eviction now (:class:`Denial`), None if
+    none does.
     """
 
     store: Store
     now: Callable[[], str]
     draw: Callable[[int], int]
     tokens: TokenIssuer | None = None
-    may_evict: Callable[[Store, Stored], Denial | None] = lambda _store, _pod: None
+    may_evict: MayEvict = lambda _store, _pod, _now: None
     _documents: dict[tuple[Key, str], tuple[int, Document]] = field(default_factory=dict)
     _pages: Pages[Stored] = field(default_factory=Pages)
     _sorted: dict[str, tuple[Sequence[Stored], Sequence[Stored]]] = field(default_factory=dict)
@@ -613,14 +620,13 @@ class Registry:
 
     def _evict(self, target: Target, body: Document, query: Mapping[str, str], caller: Caller) -> Answer:
         stored = self._must(target)
-        denial = self.may_evict(self.store, stored)
-        phase = (self.document(stored, target.resource).get("status") or {}).get("phase")
-        if denial is not None and phase not in ("Succeeded", "Failed") and not stored.deletionTimestamp:
-            raise status.too_many_requests(
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-                denial.seconds,
-                [("DisruptionBudget", denial.message, "")],
-            )
+        refused = None if _is_dry(query) else self.may_evict(self.store, stored.key, self.now())
+        if refused is not None:
+            denial = Denial(*refused)
+            causes = [("DisruptionBudget", denial.cause, "")] if denial.cause else []
+            if denial.code == 429:
+                raise status.too_many_requests(denial.message, 0, causes)
+            raise status.ApiError(denial.code, "InternalError", denial.message, causes=causes)
         options = body.get("deleteOptions")
         self.delete(target, options if isinstance(options, Mapping) else {}, query, caller)
         return Answer(

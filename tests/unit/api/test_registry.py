@@ -360,10 +360,10 @@ def test_collection_is_deleted_by_selector() -> None:
 
 
 def test_eviction_waits_for_the_budget() -> None:
-    denial: list[Denial | None] = [
-        Denial("The disruption budget web needs 2 healthy pods and has 2 currently")
-    ]
-    api = registry(may_evict=lambda store, stored: denial[0])
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    cause = "The disruption budget web needs 2 healthy pods and has 2 currently"
+    denial: list[Denial | None] = [Denial(429, message, cause)]
+    api = registry(may_evict=lambda store, pod, now: denial[0])
     made(api, "pods", pod("a", nodeName="n1"))
     place = target(api, "pods", "a", sub="eviction")
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}}
