@@ -17,7 +17,7 @@ from dataclasses import replace
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
 
-from ..cluster.state import ClusterState, Listener, ProxySettings
+from ..cluster.state import ClusterState, Listener, ProxySettings, WaitingPod
 from ..errors import InputError
 from ..net import Address, Prefix, prefixes_of
 from ..objects.config import (
@@ -162,6 +162,7 @@ class ControlPlane:
         proxy_mode: ProxyMode | None = None,
         run: bool = False,
         workloads: Sequence[Controller] = (),
+        now: str = NOW,
     ) -> None:
         """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
         the input's; ``run``: commands of containers may run. ``workloads``: the cluster lives, and these
@@ -170,7 +171,7 @@ class ControlPlane:
         """
         self.store = Store()
         self.lives = bool(workloads)
-        self.now = NOW
+        self.now = now
         self.due: dict[str, float] = {}  # by controller: in how many seconds from ``now`` it runs again
         self._woken: set[str] = set()
         self._controllers = _controllers(workloads)
@@ -260,6 +261,11 @@ class ControlPlane:
         for controller in self._controllers:
             controller.run(self, None)
             self._seen[controller.name] = self.store.resourceVersion
+
+    @property
+    def waiting(self) -> tuple[WaitingPod, ...]:
+        """Returns the Pods that run nowhere, each with the reason."""
+        return self._waiting.pods
 
     def wake(self, seconds: float, name: str) -> None:
         """Asks that the controller ``name`` runs again in ``seconds``, or earlier if it asked for that
