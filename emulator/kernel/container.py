@@ -24,7 +24,7 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,9 +75,11 @@ def own_pid_namespace() -> Iterator[None]:
         os.close(own)
 
 
-def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
+def contain(
+    hostname: str, directory: str, homes: Sequence[str], files: Mapping[str, str] | None = None
+) -> None:
     """Confines the calling process. It must be alone in its PID namespace and in the Pod's network namespace;
-    ``homes`` are directories to hide.
+    ``homes`` are directories to hide, ``files`` are put into its private directories (path → content).
 
     Raises OSError for a refusal of the kernel, MissingCapabilityError for a feature that it lacks.
     """
@@ -87,6 +89,9 @@ def contain(hostname: str, directory: str, homes: Sequence[str]) -> None:
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     _open_ports(group)
     _limit_view(homes)
+    for path, content in (files or {}).items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).write_text(content)
     # it can be made in a private directory only; elsewhere chdir reports that it is missing
     with suppress(OSError):
         os.makedirs(directory)

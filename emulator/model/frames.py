@@ -68,6 +68,7 @@ class Answer:
     dialled: Endpoint | None  # from the connection tracking of the nodes (None: it could not tell)
     # the server's own socket: the endpoint that was met, even where no tap sees the rewritten packet
     local: Endpoint | None = None
+    image: str = ""  # its container's, in a cluster that lives: versions are told apart by it
 
 
 class Captured(NamedTuple):

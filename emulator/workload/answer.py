@@ -98,6 +98,8 @@ def _cookie_of(request: bytes, magic: bytes) -> bytes:
 def _body(answer: Answer) -> bytes:
     row = {name: getattr(answer, name) for name in _NAMES}
     row |= {name: str(getattr(answer, name) or "") for name in _ENDPOINTS}
+    if answer.image:
+        row["image"] = answer.image
     return json.dumps(row).encode()
 
 
@@ -142,6 +144,7 @@ def _read_body(body: bytes) -> Answer | None:
             client=Endpoint.parse(client),
             dialled=Endpoint.parse(dialled) if dialled else None,
             local=Endpoint.parse(local) if local else None,
+            image=str(row.get("image", "")),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -257,7 +257,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     env = environment(state, pod, container)
     argv = [expand(word, env) for word in (*container.command, *container.args)]
-    homes = _homes()
+    homes = find_homes()
     reader, writer = os.pipe()
 
     def become_the_container() -> None:
@@ -309,7 +309,7 @@ def _read_error(reader: int) -> Exception | None:
     return error if isinstance(error, Exception) else None
 
 
-def _homes() -> tuple[str, ...]:
+def find_homes() -> tuple[str, ...]:
     """Returns the home directories of podwire's caller, behind sudo and in a user namespace too."""
     users = [
         int(line.split()[1])

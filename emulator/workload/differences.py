@@ -13,7 +13,8 @@ from ..cluster.state import ClusterState
 
 # no server, speaker or proxy needs these
 _NOT_TOLD = frozenset({"namespaces", "workloads", "endpoints", "uninterpreted", "notices", "warnings"})
-_TOLD = tuple(field.name for field in fields(ClusterState) if field.name not in _NOT_TOLD)
+# those that the kernel, or a process beside the rules, depends on
+TOLD = tuple(field.name for field in fields(ClusterState) if field.name not in _NOT_TOLD)
 
 
 class Splice(NamedTuple):
@@ -34,7 +35,7 @@ def difference(old: ClusterState, new: ClusterState) -> Difference:
     the states share the rest.
     """
     changed = {}
-    for name in _TOLD:
+    for name in TOLD:
         was, now = getattr(old, name), getattr(new, name)
         if was is not now:
             changed[name] = _splice(was, now) if isinstance(now, tuple) else now

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,13 @@ from ..model.frames import Answer
 from ..model.notices import Notice
 from ..net import IPV4, IPV6, PROTOCOL_NUMBER, Endpoint, Family, TransportProtocol
 from . import sctp
-from .answer import Dialogue, reply_line
+from .answer import Dialogue, is_http, reply_line
+from .journal import Journal
 from .pktinfo import ask_local, read_local, send_from
 from .worker import Inbox, Worker
 
 _BACKLOG = 4096
+_MOST_LINE = 200  # bytes of a request's first line that are logged
 # bytes that wait at most: of all that is sent by hand at once, each packet takes 768 or more
 _SCTP_BUFFER = 4 << 20
 SO_RCVBUFFORCE = 33
@@ -51,8 +53,9 @@ def _place(listener: Listener) -> _Place:
 
 
 class _Server:
-    def __init__(self, namespaces: Namespaces) -> None:
-        self._namespaces = namespaces
+    def __init__(self, namespaces: Namespaces, journal: Journal | None) -> None:
+        self._namespaces, self._journal = namespaces, journal
+        self._images: Mapping[tuple[str, str], str] = {}  # by Pod and container, where requests are logged
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], None]] = {}
         self._ports: dict[_Place, _Port] = {}
@@ -84,6 +87,10 @@ class _Server:
             ip: node.name for ip, node in state.node_by_ip.items()
         }
         self._namespaces.leave()
+        if self._journal:
+            self._images = {
+                (pod.key, one.name): one.image for pod in state.pods for one in pod.spec.containers
+            }
         return refusals
 
     def _open_all(self, listeners: Iterable[Listener]) -> None:
@@ -201,11 +208,17 @@ class _Server:
         try:
             data = sock.recv(4096)
             if data:
-                reply = dialogue.hear(
-                    data, lambda: self._answer(listener, peer, sock.getsockname()), listener.healthCheck
-                )
+                said: list[Answer] = []
+
+                def answer() -> Answer:
+                    said.append(self._answer(listener, peer, sock.getsockname()))
+                    return said[-1]
+
+                reply = dialogue.hear(data, answer, listener.healthCheck)
                 if reply:
                     sock.send(reply)
+                for one in said if self._journal else ():
+                    self._note(listener, one, data)
         except BlockingIOError:
             return
         except OSError:
@@ -221,6 +234,7 @@ class _Server:
                 local = read_local(control, listener.ip.family)
                 answer = self._answer(listener, peer, (local, listener.port))
                 sock.sendmsg([reply_line(data, answer)], send_from(local), 0, peer)
+                self._note(listener, answer, b"")
             except BlockingIOError:
                 return
             except OSError:
@@ -235,7 +249,20 @@ class _Server:
             client=client,
             dialled=self._dialled(listener, client, own),
             local=own,
+            image=self._images.get((listener.pod, listener.container), ""),
         )
+
+    def _note(self, listener: Listener, answer: Answer, data: bytes) -> None:
+        """Logs a request: who came, what was dialled, and the first line of HTTP."""
+        if self._journal is None or not listener.pod:
+            return
+        line = f"{listener.protocol} {answer.client} → {answer.dialled or answer.local}"
+        if answer.dialled and answer.dialled != answer.local:
+            line += f" at {answer.local}"
+        if is_http(data):
+            first, _, _ = data[:_MOST_LINE].partition(b"\r\n")
+            line += f' "{first.decode(errors="replace")}"'
+        self._journal.write(listener.pod, listener.container, line)
 
     def _dialled(self, listener: Listener, peer: Endpoint, local: Endpoint) -> Endpoint:
         """Returns the address that the client dialled, by the conntrack entry of the node that rewrote the
@@ -278,11 +305,13 @@ def _answer_sctp(sock: socket.socket, family: Family, ports: Collection[int]) ->
             continue
 
 
-def servers(namespaces: Namespaces) -> Worker:
-    """Returns the process that serves every Listener of its state; it is forked with the first one."""
+def servers(namespaces: Namespaces, journal: Journal | None = None) -> Worker:
+    """Returns the process that serves every Listener of its state; it is forked with the first one.
+    ``journal``: where it logs each request, in a cluster that lives.
+    """
 
     def work(inbox: Inbox) -> None:
-        server = _Server(namespaces)
+        server = _Server(namespaces, journal)
         inbox.take(server.update)
         server.watch(inbox.fileno(), lambda: inbox.take(server.update))
         server.loop()
