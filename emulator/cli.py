@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from . import __version__
-from .commands import about, capture, completion, diff, doc, graph, plan, run, running
+from .commands import about, capture, completion, diff, doc, graph, plan, run, running, up
 from .commands.parser import Command, HelpFormatter, Parser, add_nothing
 from .errors import Exit, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
@@ -96,6 +96,13 @@ def _commands() -> dict[str, Command]:
             "build the network, send every flow, print the verdicts (the default command)",
             run.add_run,
             run.run,
+        ),
+        "up": Command(
+            "build the network and serve its Kubernetes API for kubectl, until Ctrl-C", up.add_up, up.up
+        ),
+        "down": Command("end a cluster that stays up", up.add_down, up.down),
+        "kubeconfig": Command(
+            "print the path of a running cluster's kubeconfig", up.add_kubeconfig, up.kubeconfig
         ),
         "plan": Command(
             "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and "

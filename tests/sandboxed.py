@@ -18,6 +18,7 @@ from emulator.cluster.state import ClusterState
 from emulator.controllers.settle import play
 from emulator.kernel import sandbox
 from emulator.load.load import load
+from emulator.objects.config import Inventory
 from tests.conftest import UNSHARE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +62,11 @@ def scenario_of(*targets: str, text: str = "", **options: Any) -> Scenario:
     """Returns the same with its FlowChecks and their steps."""
     names = [*targets, *(["-"] if text else [])]
     return play(load(names, topologies=TOPOLOGIES, stdin=io.StringIO(text)), **options)
+
+
+def inventory_of_text(text: str) -> Inventory:
+    """Returns the objects of manifests."""
+    return load(["-"], topologies=TOPOLOGIES, stdin=io.StringIO(text))
 
 
 def podwire(

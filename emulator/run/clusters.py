@@ -49,6 +49,7 @@ class Running:
     stays: bool = True
     members: tuple[Member, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
+    kubeconfig: str = ""  # where its kubeconfig lies; "": it has no API, or is not ready
 
     @property
     def note(self) -> str:
@@ -96,6 +97,7 @@ def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
         stays=info.get("stays") is not False,
         members=tuple(_members(info.get("members"))),
         addresses={ip: printable(name) for ip, name in _pairs(info.get("addresses")) if _is_address(ip)},
+        kubeconfig=_text(info.get("kubeconfig")),
     )
 
 

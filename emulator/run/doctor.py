@@ -92,10 +92,14 @@ table ip podwire-test {
 
 # packages that podwire imports (requirements.in), by the names of their modules
 PACKAGES = (
+    "aiohttp",
     "argcomplete",
+    "cryptography",
     "google_crc32c",
     "h11",
     "jinja2",
+    "jsonpatch",
+    "jwt",
     "pydantic",
     "pyroute2",
     "tabulate",

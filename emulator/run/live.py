@@ -11,7 +11,7 @@ from ..capture.ring import HANDSHAKES, WITHOUT_BARE_SEGMENTS, BpfProgram, Taps
 from ..cluster.state import ClusterState
 from ..kernel.apply import Applied, apply
 from ..model.notices import Notice
-from ..plan.operations import AddNetns, DelNetns
+from ..plan.operations import AddNetns, DelNetns, Plan
 from ..proxy.backends import backend_of
 from ..schedule.needs import needs_bare_segments, ring_slots, slot_width
 from ..schedule.schedule import Moment, Schedule
@@ -24,6 +24,8 @@ from ..workload.commands import (
     start_commands,
     wait_until_listening,
 )
+from ..workload.journal import Journal
+from ..workload.launcher import Launcher
 from ..workload.serve import servers
 from ..workload.speakers import speakers
 from ..workload.worker import Worker, any_busy
@@ -34,7 +36,7 @@ from .watch import Watch
 class Live:
     """Holds a running cluster. ``applied`` is the kernels' state, ``logs`` the place of real commands'
     output; ``settings`` are the machine's limits, by sysctl; ``keep``: whether the frames are wanted when all
-    is judged.
+    is judged; ``lives``: it has logs, and processes are started in it.
     """
 
     def __init__(
@@ -46,9 +48,12 @@ class Live:
         settings: Mapping[str, str],
         *,
         keep: bool,
+        lives: bool = False,
     ) -> None:
         self.applied, self.logs, self.clock = applied, logs, clock
         self._settings, self._keep = settings, keep
+        self.journal = Journal(logs) if lives else None
+        self.launcher: Launcher | None = None
         self._workers: list[Worker] = []
         self.commands: dict[ContainerRef, Command] = {}
         # commands whose end was noted, with their exit code
@@ -81,7 +86,9 @@ class Live:
 
     def begin(self, state: ClusterState) -> None:
         """Starts the processes beside the loaded rules."""
-        self._workers = _workers(state, self.applied)
+        if self.journal:
+            self.launcher = Launcher(self.applied.namespaces)
+        self._workers = _workers(state, self.applied, self.journal)
         self._tell(state)
         self.run_commands(state)
 
@@ -114,6 +121,12 @@ class Live:
         new = {op.netns for op in moment.plan.operations if isinstance(op, AddNetns)}
         self._tap(moment.state, new)
         self._tell(moment.state)
+
+    def move(self, plan: Plan, state: ClusterState) -> None:
+        """Changes the cluster to ``state`` by ``plan``, while nothing is captured."""
+        apply(plan, self.applied)
+        self.applied.wait_until_up()
+        self._tell(state)
 
     def _tell(self, state: ClusterState) -> None:
         with self.clock.phase("servers"):
@@ -182,9 +195,9 @@ def _namespaces(schedule: Schedule) -> set[str]:
     }
 
 
-def _workers(state: ClusterState, applied: Applied) -> list[Worker]:
+def _workers(state: ClusterState, applied: Applied, journal: Journal | None) -> list[Worker]:
     """Returns the processes beside the rules, in the order in which they get a state."""
-    workers = [servers(applied.namespaces), speakers(applied.namespaces)]
+    workers = [servers(applied.namespaces, journal), speakers(applied.namespaces)]
     if backend_of(state).relays:
         from ..workload.proxying import proxies  # with asyncio, which is slow to import
 

@@ -207,9 +207,10 @@ def run_inside(
 
 
 @contextmanager
-def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[Live]:
-    """Yields the cluster at the first moment of ``run``, with the processes beside the rules. Nothing is
-    captured yet. Only for the inside of a sandbox: it is never taken down piece by piece.
+def bring_up(channel: sandbox.Channel, run: Run, started: datetime, *, lives: bool = False) -> Iterator[Live]:
+    """Yields the cluster at the first moment of ``run``, with the processes beside the rules. ``lives``: it
+    is one whose API is served. Nothing is captured yet. Only for the inside of a sandbox: it is never taken
+    down piece by piece.
     """
     schedule = run.schedule
     use_limits()
@@ -222,7 +223,7 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime) -> Iterator[
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=run.evidence)
+        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=run.evidence, lives=lives)
         live.begin(schedule.state)
         yield live
 

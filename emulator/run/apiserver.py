@@ -1,0 +1,78 @@
+"""Serves the API of a cluster that lives, over its store and its Pods."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from ..api.registry import Registry
+from ..controllers.apps.disruption import may_evict
+from ..controllers.apps.namespaces import ROOT_CA
+from ..controllers.kubelet import rfc3339
+from ..serving.identity import Identity
+from ..serving.server import Server
+from ..store.objects import Key
+from ..store.store import Store
+from ..workload.journal import Journal
+from ..workload.launcher import Launcher
+from .engine import Engine
+from .probes import Probes
+from .runtime import PodRuntime
+
+
+@asynccontextmanager
+async def api_server(
+    engine: Engine,
+    launcher: Launcher,
+    journal: Journal,
+    listeners: Sequence[socket.socket],
+    identity: Identity,
+    say: Callable[[str], None],
+) -> AsyncIterator[None]:
+    """Serves at ``listeners`` as long as the context lasts, and sends the probes of containers."""
+    registry = Registry(
+        engine.plane.store,
+        lambda: rfc3339(time.time()),
+        random.SystemRandom().randrange,
+        tokens=identity.tokens,
+        may_evict=_may_evict,
+    )
+    registry.provide_namespaces()
+    _provide_authority(engine, identity.authority.certificate.decode())
+    runtime = PodRuntime(engine, launcher, journal, identity)
+    server = Server(registry, identity, runtime, wrote=engine.poke)
+    probes = Probes(engine, partial(_run, runtime), say)
+    engine.followers += [server.publish, probes.follow]
+    await server.start(listeners)
+    try:
+        yield
+    finally:
+        probes.close()
+        await server.close()
+        runtime.close()
+
+
+def _provide_authority(engine: Engine, certificate: str) -> None:
+    """Writes the CA of the API for the controller of Namespaces, which gives each Namespace a copy."""
+    metadata = {"name": ROOT_CA, "namespace": "kube-system"}
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    engine.plane.store.write({**document, "data": {"ca.crt": certificate}}, now=rfc3339(time.time()))
+
+
+def _may_evict(store: Store, pod: Key, now: str) -> tuple[int, str, str] | None:
+    """Returns why a PodDisruptionBudget forbids an eviction, None if none does."""
+    return may_evict(store, pod, now=now)
+
+
+async def _run(runtime: PodRuntime, pod: Mapping[str, Any], container: str, command: tuple[str, ...]) -> int:
+    """Returns the exit code of a command in a container."""
+    process = await runtime.exec(pod, container, command, tty=False, stdin=False)
+    try:
+        return await process.wait()
+    finally:
+        process.release()
