@@ -12,8 +12,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
+
+from ..net import AddressError, family_of, parse_sloppy_prefix
 
 Schema: TypeAlias = Mapping[str, Any]
 _ROOT = frozenset({"apiVersion", "kind", "metadata"})
@@ -271,20 +272,17 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
         return None
 
 
-def _is_address(value: str, of: type[IPv4Address] | type[IPv6Address]) -> bool:
-    try:
-        of(value)
-    except (AddressValueError, ValueError):
-        return False
-    return True
+def _is_address(value: str, name: str) -> bool:
+    found = family_of(value)
+    return found is not None and found.word == name and "/" not in value
 
 
 def _is_cidr(value: str) -> bool:
     try:
-        ip_network(value, strict=False)
-    except ValueError:
+        parse_sloppy_prefix(value)
+    except AddressError:
         return False
-    return "/" in value
+    return True
 
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
@@ -294,8 +292,8 @@ _FORMATS = {
     "date-time": lambda value: bool(_TIME.match(value)),
     "date": lambda value: bool(_DATE.match(value)),
     "uuid": lambda value: bool(_UUID.match(value)),
-    "ipv4": lambda value: _is_address(value, IPv4Address),
-    "ipv6": lambda value: _is_address(value, IPv6Address),
+    "ipv4": lambda value: _is_address(value, "IPv4"),
+    "ipv6": lambda value: _is_address(value, "IPv6"),
     "cidr": _is_cidr,
 }
 

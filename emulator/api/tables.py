@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from ..net import Address, AddressError, Endpoint
 from .resources import Resource
 from .status import selector_text
 
@@ -311,9 +312,15 @@ def _endpoints(one: Document, now: _Now) -> Sequence[Any]:
     for subset in _rows(one, "subsets"):
         ports = [_number(port, "port") for port in _rows(subset, "ports")]
         addresses = [_text(address, "ip") for address in _rows(subset, "addresses")]
-        hosts = [f"[{ip}]" if ":" in ip else ip for ip in addresses]
-        found += [f"{host}:{port}" for port in ports for host in hosts] if ports else addresses
+        found += [_endpoint(ip, port) for port in ports for ip in addresses] if ports else addresses
     return _name(one), _cut(found, 3), _age(one, now)
+
+
+def _endpoint(ip: str, port: int) -> str:
+    try:
+        return str(Endpoint(Address(ip), port))
+    except (AddressError, ValueError):
+        return ip
 
 
 def _slice(one: Document, now: _Now) -> Sequence[Any]:

@@ -43,6 +43,7 @@ async def api_server(
         may_evict=_may_evict,
     )
     registry.provide_namespaces()
+    identity.tokens.exists = partial(_exists, engine.plane.store)
     _provide_authority(engine, identity.authority.certificate.decode())
     runtime = PodRuntime(engine, launcher, journal, identity)
     server = Server(registry, identity, runtime, wrote=engine.poke)
@@ -62,6 +63,19 @@ def _provide_authority(engine: Engine, certificate: str) -> None:
     metadata = {"name": ROOT_CA, "namespace": "kube-system"}
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     engine.plane.store.write({**document, "data": {"ca.crt": certificate}}, now=rfc3339(time.time()))
+
+
+def _exists(store: Store, bound: Mapping[str, Any]) -> bool:
+    """Returns whether the service account of a token is still there, and the Pod that it is bound to.
+    ``bound`` is the token's claim ``kubernetes.io``.
+    """
+    namespace = str(bound.get("namespace"))
+    return all(
+        (found := store.get(Key(kind, namespace, str(claim.get("name"))))) is not None
+        and found.uid == claim.get("uid")
+        for kind, name in (("ServiceAccount", "serviceaccount"), ("Pod", "pod"))
+        if isinstance(claim := bound.get(name), Mapping)
+    )
 
 
 def _may_evict(store: Store, pod: Key, now: str) -> tuple[int, str, str] | None:

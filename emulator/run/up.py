@@ -100,8 +100,7 @@ def run_up(inventory: Inventory, settings: Settings) -> int:
     identity = Identity.make([str(ip) for node in state.nodes for ip in node.internalIPs])
     with _listener(settings.port) as listener:
         address = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        admin = identity.authority.client("kubernetes-admin", ["system:masters"])
-        text = kubeconfig(address, identity.authority.certificate, admin, name=state.name)
+        text = kubeconfig(address, identity.authority.certificate, identity.admin, name=state.name)
         with _kubeconfig_file(settings.kubeconfig, text) as path:
             cluster = _Cluster(plane, facts, state, served, proxy, identity, listener, path, settings)
             return sandbox.run(lambda channel: _inside(channel, run, cluster))
