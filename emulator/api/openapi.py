@@ -2,7 +2,8 @@
 
 kubectl looks in them for the query parameter fieldValidation of PATCH (create, apply, replace, diff), and for
 the schemas of kinds (explain). Each has the paths of its resources, and the schemas that these reach.
-OpenAPI v2, which kubectl 1.26 and older ask for, is not served.
+OpenAPI v2 has no paths and no schemas: kubectl falls back to it for a kind that v3 does not know, and takes
+a kind without a schema as it is.
 """
 
 from __future__ import annotations
@@ -41,13 +42,40 @@ _PATCHES = (
 
 def answer(path: str, accept: str, catalog: Catalog) -> tuple[bytes, str] | None:
     """Returns the document at ``path`` as JSON text, and its media type; None if there is none."""
-    del accept  # every client that asks for protobuf takes JSON too
+    if path.rstrip("/") == "/openapi/v2":
+        if "spec.v2" in accept and "protobuf" in accept:
+            return _V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+        return _dump(_V2), "application/json"
+    # every client that asks for v3 as protobuf takes JSON too
     if path.rstrip("/") == _ROOT:
         return _dump(index(catalog)), "application/json"
     if not path.startswith(f"{_ROOT}/"):
         return None
     found = _places(catalog).get(path[len(_ROOT) + 1 :].rstrip("/"))
     return None if found is None else (_text(catalog, *found), "application/json")
+
+
+_V2: Document = {
+    "swagger": "2.0",
+    "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
+    "paths": {},
+}
+
+
+def _message(number: int, content: bytes) -> bytes:
+    """Returns a field of protobuf's wire type 2, shorter than 128 bytes."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+# the same as gnostic's message Document (OpenAPIv2.proto): swagger 1, info 2, paths 8, definitions 9
+_V2_PROTOBUF = b"".join(
+    (
+        _message(1, b"2.0"),
+        _message(2, _message(1, b"Kubernetes") + _message(2, VERSION["gitVersion"].encode())),
+        _message(8, b""),
+        _message(9, b""),
+    )
+)
 
 
 def _places(catalog: Catalog) -> dict[str, tuple[str, str]]:

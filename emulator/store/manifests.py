@@ -52,6 +52,9 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
+_REQUIRED = frozenset({"addressType"})  # fields that an object must have: clients find no default for them
+
+
 def _encode(value: Any) -> Any:
     """Returns a typed value as JSON has it, without the fields that have their default."""
     kind = type(value)
@@ -61,7 +64,7 @@ def _encode(value: Any) -> Any:
         found = {}
         for name, key, default in _fields(kind):
             item = getattr(value, name)
-            if item != default:
+            if item != default or name in _REQUIRED:
                 found[key] = _encode(item)
         return found
     if isinstance(value, Mapping):

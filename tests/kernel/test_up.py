@@ -185,6 +185,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
         bad = json.dumps({**service, "spec": {"ports": [{}]}})
         assert "spec.ports[0].port" in cluster.kubectl("create", "-f", "-", stdin=bad, code=1)
+        unknown = json.dumps({"apiVersion": "example.org/v1", "kind": "Crown", "metadata": {"name": "c"}})
+        assert "no matches for kind" in cluster.kubectl("apply", "-f", "-", stdin=unknown, code=1)
+        items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": n}} for n in "ab"]
+        several = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        assert cluster.kubectl("apply", "-f", "-", stdin=several).count("created") == 2
         address = re.findall(r"server: (\S+)", cluster.kubeconfig.read_text())[0]
         unsafe = ssl.create_default_context()
         unsafe.check_hostname, unsafe.verify_mode = False, ssl.CERT_NONE

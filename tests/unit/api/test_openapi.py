@@ -23,7 +23,6 @@ def test_the_index_leads_to_every_document() -> None:
         assert path == f"/openapi/v3/{place}"
         assert query.startswith("hash=")
         assert ask(path)["openapi"] == "3.0.0"
-    assert ask("/openapi/v2") is None
     assert ask("/openapi/v3/apis/nothing/v1") is None
 
 
@@ -56,3 +55,13 @@ def test_a_custom_resource_has_its_own_schema() -> None:
         {"group": "example.org", "version": "v1", "kind": "Crown"}
     ]
     assert "/apis/example.org/v1/crowns/{name}/status" in document["paths"]
+
+
+def test_version_2_is_there_and_empty() -> None:
+    """Tests both forms: kubectl falls back to it, as protobuf, for kinds that it does not know."""
+    found = answer("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", Catalog())
+    assert found is not None
+    assert found[0].startswith(b"\x0a\x032.0\x12")
+    plain = answer("/openapi/v2", "application/json", Catalog())
+    assert plain is not None
+    assert json.loads(plain[0])["paths"] == {}

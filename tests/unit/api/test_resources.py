@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +107,27 @@ def test_versions_are_ordered_as_kubernetes_orders_them() -> None:
     given = ["v1beta1", "v10", "foo", "v2", "v11beta2", "v1alpha9", "v1", "v10beta3"]
     ranked = sorted(given, key=version_rank, reverse=True)
     assert ranked == ["v10", "v2", "v1", "v11beta2", "v10beta3", "v1beta1", "v1alpha9", "foo"]
+
+
+def test_objects_have_a_generation_where_those_of_kube_apiserver_have_one() -> None:
+    path = Path(__file__).parents[2] / "golden" / "apiserver" / "objects.json.gz"
+    seen = set[str]()
+    for one in objects_in(json.loads(gzip.decompress(path.read_bytes()))):
+        resource = Catalog().of_kind(one["apiVersion"], one["kind"])
+        if resource is not None:
+            shown = resource.shown({**one, "metadata": {**one["metadata"], "generation": 1}})
+            assert ("generation" in shown["metadata"]) is ("generation" in one["metadata"]), one["kind"]
+            seen.add(one["kind"])
+    assert {"Pod", "Deployment", "Service", "ConfigMap", "EndpointSlice"} <= seen
+
+
+def objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Yields every stored object in a JSON value."""
+    if isinstance(value, dict):
+        if "apiVersion" in value and "uid" in (value.get("metadata") or {}):
+            yield value
+        for item in value.values():
+            yield from objects_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from objects_in(item)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.objects.kinds import Origin, Pod, PodIP, PodStatus, Service
+from emulator.objects.kinds import EndpointSlice, ObjectMeta, Origin, Pod, PodIP, PodStatus, Service
 from emulator.store.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -439,3 +439,11 @@ def test_values_that_are_given_out_make_no_generation() -> None:
     stored = store.create(pod(), now=NOW)
     stored = store.update(replace(stored.object, spec=replace(stored.object.spec, nodeName="worker")))
     assert stored.generation == 1
+
+
+def test_a_slice_that_a_controller_made_says_its_address_type() -> None:
+    store = Store()
+    made = EndpointSlice(metadata=ObjectMeta(name="web-1", namespace="default"))
+    document = render(store.add(made, now=NOW, origin=Origin("a test")))
+    assert document["addressType"] == "IPv4"
+    assert store.write(document).object == made
