@@ -76,10 +76,16 @@ def own_pid_namespace() -> Iterator[None]:
 
 
 def contain(
-    hostname: str, directory: str, homes: Sequence[str], files: Mapping[str, str] | None = None
+    hostname: str,
+    directory: str,
+    homes: Sequence[str],
+    files: Mapping[str, str] | None = None,
+    private: str = "",
 ) -> None:
     """Confines the calling process. It must be alone in its PID namespace and in the Pod's network namespace;
     ``homes`` are directories to hide, ``files`` are put into its private directories (path → content).
+    ``private``: a directory whose subdirectories are those private ones, which others of the same Pod see
+    too; "": they are new and empty.
 
     Raises OSError for a refusal of the kernel, MissingCapabilityError for a feature that it lacks.
     """
@@ -88,7 +94,7 @@ def contain(
     linux.set_hostname(hostname)
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     _open_ports(group)
-    _limit_view(homes)
+    _limit_view(homes, private)
     for path, content in (files or {}).items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).write_text(content)
@@ -147,7 +153,8 @@ def _open_ports(group: int) -> None:
         Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{group} {group}")
 
 
-def _limit_view(homes: Sequence[str]) -> None:
+def _limit_view(homes: Sequence[str], private: str) -> None:
+    kept = _open_private(private) if private else {}
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     try:
         linux.mount("sysfs", "/sys", "sysfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
@@ -166,13 +173,38 @@ def _limit_view(homes: Sequence[str]) -> None:
             "mount_setattr, which --run needs", "Linux 5.12 or later has it"
         ) from None
     for path in dict.fromkeys(os.path.realpath(path) for path in _PRIVATE):
-        if os.path.isdir(path):
+        if path in kept:
+            _mount_kept(kept[path], path)
+        elif os.path.isdir(path):
             _mount_empty(path, "1777")
-    with suppress(FileNotFoundError):  # a root directory without /var
+    for fd in kept.values():
+        os.close(fd)
+    with suppress(FileNotFoundError, FileExistsError):  # without /var, or another of the Pod has been here
         for name in _VAR:
             os.mkdir(f"/var/{name}")
             os.chmod(f"/var/{name}", 0o1777)  # noqa: S103 - as /tmp
         os.symlink("/run", "/var/run")
+
+
+def _open_private(private: str) -> dict[str, int]:
+    """Returns a descriptor of the directory that is to be each of the private ones, by path. They are opened
+    before anything is mounted over them.
+    """
+    kept = {}
+    for path in dict.fromkeys(os.path.realpath(path) for path in _PRIVATE):
+        place = f"{private}/{path.strip('/').replace('/', '-')}"
+        if os.path.isdir(path):
+            os.makedirs(place, exist_ok=True)
+            os.chmod(place, 0o1777)  # noqa: S103 - as /tmp
+            kept[path] = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return kept
+
+
+def _mount_kept(fd: int, path: str) -> None:
+    """Mounts the directory ``fd`` at ``path``, writable: what it lies on has become read-only."""
+    linux.mount(f"/proc/self/fd/{fd}", path, None, linux.MS_BIND)
+    flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("podwire", path, None, flags)
 
 
 def _mount_empty(path: str, mode: str) -> None:

@@ -48,7 +48,7 @@ async def api_server(
     runtime = PodRuntime(engine, launcher, journal, identity)
     server = Server(registry, identity, runtime, wrote=engine.poke)
     probes = Probes(engine, partial(_run, runtime), say)
-    engine.followers += [server.publish, probes.follow]
+    engine.followers += [server.publish, probes.follow, runtime.follow]
     await server.start(listeners)
     try:
         yield

@@ -38,7 +38,14 @@ class PodRuntime:
         self._engine, self._launcher, self._journal, self._identity = engine, launcher, journal, identity
         self._waiting: dict[int, asyncio.Future[str]] = {}  # by number: why it was not started
         self._running: dict[int, asyncio.Future[int]] = {}
+        self._pods: dict[int, str] = {}  # by number: the uid of its Pod
         asyncio.get_running_loop().add_reader(launcher.fileno(), self._take)
+
+    def follow(self) -> None:
+        """Ends the processes in Pods that are gone."""
+        for number, uid in self._pods.items():
+            if uid not in self._engine.facts.up:
+                self._launcher.kill(number)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._launcher.fileno())
@@ -50,6 +57,7 @@ class PodRuntime:
                     started.set_result(message.refusal)
             elif isinstance(message, Gone):
                 ended = self._running.pop(message.number, None)
+                self._pods.pop(message.number, None)
                 if ended and not ended.done():
                     ended.set_result(message.code)
 
@@ -71,6 +79,7 @@ class PodRuntime:
             hostname=typed.spec.hostname or typed.name,
             files=self._account(pod, typed),
             terminal=tty,
+            kept=True,
             **({"directory": one.workingDir} if one.workingDir else {}),
         )
         ends, descriptors = _terminal() if tty else _pipes(stdin)
@@ -86,8 +95,10 @@ class PodRuntime:
         loop = asyncio.get_running_loop()
         self._waiting[number], self._running[number] = loop.create_future(), loop.create_future()
         ended = self._running[number]
+        self._pods[number] = pod["metadata"]["uid"]
         if refusal := await self._waiting[number]:
             self._running.pop(number, None)
+            self._pods.pop(number, None)
             for fd in ends:
                 os.close(fd)
             raise RuntimeRefusedError(f"cannot run it: {refusal}")

@@ -28,13 +28,14 @@ from ..kernel.netns import Namespaces
 from .commands import find_homes
 
 _MOST = 1 << 20  # bytes of a request
+_PODS = "/run/podwire-pods"  # in the sandbox's own /run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Describes a process: ``argv`` as Kubernetes has it, never a shell's line. ``files`` are put into its
     private directories (path → content). ``terminal``: its first descriptor is a terminal, which becomes its
-    own.
+    own. ``kept``: its private directories are those of its Pod, which other processes of the Pod see too.
     """
 
     netns: str
@@ -44,6 +45,7 @@ class Launch:
     directory: str = WORKING_DIRECTORY
     files: Mapping[str, str] = field(default_factory=dict)
     terminal: bool = False
+    kept: bool = False
 
 
 class Started(NamedTuple):
@@ -124,6 +126,7 @@ class _Server:
     def __init__(self, channel: socket.socket, namespaces: Namespaces) -> None:
         self._channel, self._namespaces = channel, namespaces
         self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._kept: set[str] = set()  # network namespaces of Pods whose private directories there are
         self._homes = find_homes()
 
     def loop(self) -> None:
@@ -161,14 +164,16 @@ class _Server:
 
     def _start(self, number: int, launch: Launch, descriptors: Sequence[int]) -> str:
         """Starts a process; returns why it cannot be ("" if it runs)."""
-        self._namespaces.refresh()
+        for gone in self._namespaces.refresh() & self._kept:
+            self._forget(gone)
         if launch.netns not in self._namespaces:
             return "its Pod is gone"
+        private = self._private(launch.netns) if launch.kept else ""
         reader, writer = os.pipe()
 
         def become() -> None:
             try:
-                contain(launch.hostname, launch.directory, self._homes, launch.files)
+                contain(launch.hostname, launch.directory, self._homes, launch.files, private)
                 if launch.terminal:
                     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             except Exception as error:
@@ -192,6 +197,22 @@ class _Server:
             os.close(reader)
             os.close(writer)
         return ""
+
+    def _private(self, netns: str) -> str:
+        """Returns the directory of a Pod's private files: in memory, and no more than 64 MiB."""
+        place = f"{_PODS}/{netns}"  # a safe file name
+        if netns not in self._kept:
+            os.makedirs(place, exist_ok=True)
+            flags = linux.MS_NOSUID | linux.MS_NODEV
+            linux.mount("podwire", place, "tmpfs", flags, "mode=0755,size=64m")
+            self._kept.add(netns)
+        return place
+
+    def _forget(self, netns: str) -> None:
+        """Removes the private files of a Pod that is gone, unless a process still holds them."""
+        with suppress(OSError):
+            linux.unmount(f"{_PODS}/{netns}")
+            self._kept.discard(netns)
 
     def _reap(self) -> None:
         for number, process in list(self._running.items()):

@@ -108,3 +108,18 @@ def test_a_killed_process_and_its_children_are_gone() -> None:
     assert shop.hear(Gone, number) == Gone(number, 128 + signal.SIGKILL)
     with os.fdopen(reader, "rb") as file:
         assert file.read() == b""  # nobody holds the other end
+
+
+@in_sandbox
+def test_processes_of_a_pod_share_its_private_files() -> None:
+    shop = Shop()
+    assert shop.run("sh", "-c", "echo one > /tmp/a; echo two > /var/lib/b", kept=True) == (0, "")
+    assert shop.run("cat", "/tmp/a", "/var/lib/b", kept=True) == (0, "one\ntwo\n")
+    assert shop.run("sh", "-c", "ls /tmp | wc -l", netns="pod-b", kept=True)[1].split() == ["0"]
+    assert shop.run("sh", "-c", "touch /etc/mine || echo refused", kept=True)[1].endswith("refused\n")
+    code, said = shop.run("sh", "-c", "head -c 70000000 /dev/zero > /tmp/large || echo full", kept=True)
+    assert (code, said.split()[-1]) == (0, "full")
+    shop.namespaces.delete("pod-a")
+    shop.namespaces.create("pod-a")  # another Pod of the name
+    shop.namespaces.leave()
+    assert shop.run("sh", "-c", "ls /tmp | wc -l", kept=True)[1].split() == ["0"]

@@ -150,6 +150,10 @@ def test_a_port_is_forwarded_and_a_command_runs(tmp_path: Path) -> None:
         cluster.kubectl("wait", "--for=condition=Ready", "pod/web")
         assert cluster.kubectl("exec", "-i", "web", "--", "cat", stdin="a b\n") == "a b\n"
         cluster.kubectl("exec", "web", "--", "sh", "-c", "exit 3", code=3)
+        note = cluster.kubeconfig.with_name("note.txt")
+        note.write_text("a note")
+        cluster.kubectl("cp", str(note), "web:/tmp/note.txt")
+        assert cluster.kubectl("exec", "web", "--", "cat", "/tmp/note.txt") == "a note"
         mounted = "/var/run/secrets/kubernetes.io/serviceaccount/token"
         assert cluster.kubectl("exec", "web", "--", "cat", mounted).count(".") == 2
         with cluster.start("port-forward", "pod/web", ":8080") as forward:
