@@ -21,7 +21,7 @@ from ..controllers.references import (
     ToService,
 )
 from ..errors import InputError, Problem
-from ..model.flows import Client, Destination, Flow, Place
+from ..model.flows import Client, Destination, Flow, SourcePlace
 from ..net import Address, Endpoint, is_loopback
 from ..objects.config import FlowCheck, FlowExpect, FlowSpec
 from ..objects.kinds import Loaded, Node, Origin, Pod, ServicePort
@@ -107,7 +107,9 @@ class _Resolver:
             if len(self.problems) > known:
                 continue
             try:
-                place = Place(loaded.origin.file, loaded.origin.line(f"{loaded.object.path}.flows[{index}]"))
+                place = SourcePlace(
+                    loaded.origin.file, loaded.origin.line(f"{loaded.object.path}.flows[{index}]")
+                )
                 self._add_flow(loaded.object, spec, place, sources, targets)
             except UnresolvableError as error:
                 report(error.path, error.what)
@@ -121,7 +123,7 @@ class _Resolver:
         self,
         check: FlowCheck,
         spec: FlowSpec,
-        place: Place,
+        place: SourcePlace,
         sources: Sequence[Source],
         targets: Sequence[Target],
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..model.flows import Client, Destination, Flow, Place
+from ..model.flows import Client, Destination, Flow, SourcePlace
 from ..net import Endpoint
 from ..objects.config import FlowProtocol
 from ..oracle.expectations import Expectations
@@ -43,7 +43,7 @@ class FlowBook:
         attempts: int | None = None,
         check: str = "",
         entry: str = "",
-        place: Place = Place(),  # noqa: B008 - a frozen value
+        place: SourcePlace = SourcePlace(),  # noqa: B008 - a frozen value
         connection: str = "",
         prefix: str = "",
     ) -> Flow:

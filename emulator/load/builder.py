@@ -36,7 +36,7 @@ class TopologyError(Exception):
 
 
 @dataclass(slots=True)
-class Written:
+class Declared:
     """Holds the manifest, or YAML text, that one call wrote. ``label`` names it in problems. ``lines`` maps
     each field to the line of the call that wrote it.
     """
@@ -52,9 +52,9 @@ class Cluster:
     """
 
     def __init__(self) -> None:
-        self.written: list[Written] = []
+        self.written: list[Declared] = []
         self._shape: dict[str, Any] = {"apiVersion": OURS, "kind": "Cluster"}
-        self._shape_written: Written | None = None
+        self._shape_written: Declared | None = None
 
     # --- the cluster's shape
 
@@ -276,7 +276,7 @@ class Cluster:
 
     def manifest(self, manifest: Mapping[str, Any] | str) -> None:
         """Adds a manifest of any kind: as data, or as YAML text of one or several."""
-        self.written.append(Written("manifest", manifest, {(): _caller_line()}))
+        self.written.append(Declared("manifest", manifest, {(): _caller_line()}))
 
     # --- how it is kept
 
@@ -297,11 +297,11 @@ class Cluster:
 
     def _write(self, api_version: str, kind: str, name: str, meta: Mapping[str, Any], **rest: Any) -> None:
         value = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **_said(meta)}, **rest}
-        self.written.append(Written(f'{kind.lower()} "{cut(str(name))}"', value, {(): _caller_line()}))
+        self.written.append(Declared(f'{kind.lower()} "{cut(str(name))}"', value, {(): _caller_line()}))
 
     def _of_shape(self, path: FieldPath) -> None:
         if self._shape_written is None:
-            self._shape_written = Written("cluster", self._shape, {(): _caller_line()})
+            self._shape_written = Declared("cluster", self._shape, {(): _caller_line()})
             self.written.append(self._shape_written)
         self._shape_written.lines[path] = _caller_line()
 
@@ -367,7 +367,7 @@ def _caller_line() -> int:
 # --- topology modules -------------------------------------------------------------------------------------
 
 
-def build_topology(path: Path) -> list[Written]:
+def build_topology(path: Path) -> list[Declared]:
     """Runs the topology module at ``path`` and returns what it wrote. Raises TopologyError, also for every
     exception of the module.
     """

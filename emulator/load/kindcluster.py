@@ -33,7 +33,7 @@ _OF_NETWORKING = frozenset({"podSubnet", "serviceSubnet", "kubeProxyMode", "ipFa
 
 
 @dataclass(slots=True)
-class Translation:
+class KindTranslation:
     """Holds the cluster in the form of podwire's own, and kube-proxy's configuration as the patches have it.
 
     ``proxy_path`` is the place of the first such patch; it is () without one. ``ignored`` names the fields
@@ -47,9 +47,9 @@ class Translation:
     ignored: dict[str, None] = field(default_factory=dict)
 
 
-def translate(value: Mapping[str, Any]) -> Translation:
+def translate(value: Mapping[str, Any]) -> KindTranslation:
     """Returns kind's Cluster as podwire's, every node named as kind names it."""
-    result = Translation({})
+    result = KindTranslation({})
     kept = _keep(value, _OF_CLUSTER, "", result)
     result.cluster = kept
     name = kept.pop("name", None)
@@ -69,14 +69,14 @@ def translate(value: Mapping[str, Any]) -> Translation:
 
 
 def _keep(
-    value: Mapping[str, Any], names: frozenset[str], prefix: str, result: Translation
+    value: Mapping[str, Any], names: frozenset[str], prefix: str, result: KindTranslation
 ) -> dict[str, Any]:
     result.ignored.update(dict.fromkeys(f"{prefix}{path_text((key,))}" for key in value if key not in names))
     return {key: item for key, item in value.items() if key in names}
 
 
 def _nodes(
-    nodes: list[Any], cluster: str, patches: list[dict[str, Any]], result: Translation
+    nodes: list[Any], cluster: str, patches: list[dict[str, Any]], result: KindTranslation
 ) -> Iterator[Any]:
     counts = {"control-plane": 0, "worker": 0}
     for index, written in enumerate(nodes):
@@ -107,7 +107,7 @@ def _register(
     node: dict[str, Any],
     registration: Mapping[str, Any],
     path: FieldPath,
-    result: Translation,
+    result: KindTranslation,
     *,
     alone: bool,
 ) -> None:
@@ -148,7 +148,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         yield key, item
 
 
-def _taints(text: str, path: FieldPath, result: Translation) -> Iterator[dict[str, str]]:
+def _taints(text: str, path: FieldPath, result: KindTranslation) -> Iterator[dict[str, str]]:
     """Returns the taints in the kubelet's flag: ``key=value:effect`` or ``key:effect``, separated by
     commas.
     """
@@ -162,7 +162,7 @@ def _taints(text: str, path: FieldPath, result: Translation) -> Iterator[dict[st
             result.faults.append(Fault((*path, PATCHES), what, "write key=value:NoSchedule"))
 
 
-def _read_patches(patches: Any, path: FieldPath, result: Translation) -> Iterator[dict[str, Any]]:
+def _read_patches(patches: Any, path: FieldPath, result: KindTranslation) -> Iterator[dict[str, Any]]:
     """Yields the patches that are about nodes, and keeps those of kube-proxy's configuration."""
     if patches is None:
         return
@@ -184,7 +184,7 @@ def _read_patches(patches: Any, path: FieldPath, result: Translation) -> Iterato
                 result.faults.append(Fault(at, f"must be a mapping with a kind, is {shown(document.value)}"))
 
 
-def _sorted_out(patch: dict[str, Any], at: FieldPath, result: Translation) -> Iterable[dict[str, Any]]:
+def _sorted_out(patch: dict[str, Any], at: FieldPath, result: KindTranslation) -> Iterable[dict[str, Any]]:
     kind = patch.get("kind")
     if kind == PROXY_KIND:
         result.proxy = _merged(result.proxy, patch)

@@ -35,7 +35,7 @@ from ..objects.metallb import IPAddressPool, L2Advertisement
 from ..objects.references import ObjectRef
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part, read_codes
 from .admit import admit, admit_uninterpreted, refused_unread
-from .builder import TopologyError, Written, build_topology
+from .builder import Declared, TopologyError, build_topology
 from .configmaps import (
     ADDRESS_POOLS,
     address_pool_objects,
@@ -393,7 +393,7 @@ class _Gathering:
         for one in written:
             self._written(one, str(path))
 
-    def _written(self, one: Written, file: str) -> None:
+    def _written(self, one: Declared, file: str) -> None:
         place = _Place(file, 0, one, label=one.label)
         if not isinstance(one.value, str):
             try:

@@ -15,7 +15,7 @@ from .journeys import Journey
 from .reasons import Reason
 
 
-class Fault(Enum):
+class FlowFault(Enum):
     """Lists the kinds of finding: one for each rule of the judge, or two for a rule that finds several
     things.
     """
@@ -84,7 +84,7 @@ class Finding:
     answered. ``lost_frames`` and ``limits`` say that frames or packets were lost, which may explain it.
     """
 
-    fault: Fault
+    fault: FlowFault
     journey: Journey | None = None
     attempt: Attempt | None = None
     count: int = 0

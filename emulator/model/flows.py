@@ -28,7 +28,7 @@ FlowKind = Literal[
 ServiceAddress = Literal["clusterIP", "nodePort", "externalIP", "loadBalancer"]
 
 
-class Place(NamedTuple):
+class SourcePlace(NamedTuple):
     """Names a place in the input: ``file`` as the user named it, ``line`` from 1."""
 
     file: str = ""
@@ -90,7 +90,7 @@ class Flow:
     # flows of a FlowCheck with the same one send over the same socket; "": each attempt has its own
     connection: str = ""
     # where that is written; "": the flow was derived from the objects; line 0: not known
-    place: Place = Place()
+    place: SourcePlace = SourcePlace()
     step: str = ""  # the step after which it is sent (its name is FlowCheck, step); "": at the beginning
 
     @property
@@ -99,7 +99,7 @@ class Flow:
         return self.called or self.name
 
 
-class RealServer(NamedTuple):
+class CommandServer(NamedTuple):
     """Describes a container's own command behind an endpoint: it owes no answer as podwire's servers do.
     ``own``: the network namespace is its Pod's.
     """
@@ -137,5 +137,5 @@ class Attempt:
     health: Health | None = None  # the answer to a health check
     relayed: bool = False
     continued: bool = False  # a request on a connection that an earlier flow had opened
-    servers: frozenset[RealServer] = frozenset()
+    servers: frozenset[CommandServer] = frozenset()
     heard: bool = False

@@ -11,7 +11,7 @@ from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code, ManifestWarning
 from .expectations import Expectation
 from .findings import Finding
-from .flows import Flow, Place
+from .flows import Flow, SourcePlace
 from .frames import Health
 from .journeys import Ending, Journey
 
@@ -143,7 +143,7 @@ class Report:
     notices: tuple[str, ...] = ()
     steps: tuple[StepRows, ...] = ()  # how ``cluster`` and ``services`` change; they show the beginning
     # where Services are written that flows dial, and the objects of flows that are not as promised
-    places: Mapping[ObjectRef, Place] = field(default_factory=dict)
+    places: Mapping[ObjectRef, SourcePlace] = field(default_factory=dict)
     warnings: tuple[ManifestWarning, ...] = ()
     strict: bool = False  # warnings count as failures
     # Pod (namespace/name) with a drawn name → the name that another run gives it, too
@@ -171,9 +171,9 @@ class Report:
             r.verdict != "fail" for r in self.requirements
         )
 
-    def place_of(self, flow: Flow) -> Place:
+    def place_of(self, flow: Flow) -> SourcePlace:
         """Returns where a reader finds ``flow``: in its FlowCheck, or, if it is derived, at its Service."""
-        return flow.place if flow.place.file else self.places.get(service_ref(flow.to.service), Place())
+        return flow.place if flow.place.file else self.places.get(service_ref(flow.to.service), SourcePlace())
 
     @property
     def empty(self) -> bool:

@@ -15,7 +15,7 @@ from .rules import BUILTIN, Marks, RuleSet, compose
 NO_MARKS: Mapping[str, Marks] = {}
 
 
-class Deletion(NamedTuple):
+class RuleDeletion(NamedTuple):
     """Describes a deleted rule, wherever it stands. ``marks`` is None if only its text is known."""
 
     rule: str
@@ -39,7 +39,7 @@ class ChainEdit:
     """Describes the edits of one chain, in this order. ``inserted`` lists the first rule first."""
 
     chain: str
-    deleted: tuple[Deletion, ...] = ()
+    deleted: tuple[RuleDeletion, ...] = ()
     inserted: tuple[Insertion, ...] = ()
     appended: tuple[str, ...] = ()
 
@@ -187,7 +187,7 @@ def _edit(chain: str, old: Sequence[str], new: Sequence[str]) -> ChainEdit | Non
     head = sum(number == place for place, (number, _) in enumerate(inserted, 1))
     return ChainEdit(
         chain,
-        tuple(map(Deletion, deleted)),
+        tuple(map(RuleDeletion, deleted)),
         tuple(
             [Insertion(0 if place < head else number, rule) for place, (number, rule) in enumerate(inserted)]
         ),

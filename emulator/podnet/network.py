@@ -14,7 +14,7 @@ from ..plan.operations import Operation
 from ..plan.rules import Rule
 
 
-class Rules(Protocol):
+class NetworkRules(Protocol):
     """Yields the rules of a node."""
 
     def __call__(self, state: ClusterState, node: str, *, asked: bool = False) -> Iterator[Rule]: ...
@@ -36,4 +36,4 @@ class PodNetwork:
     attach: Callable[[ClusterState, Pod], Iterator[Operation]]
     connect: Callable[[ClusterState], Iterator[Operation]]
     plan_meetings: Callable[[ClusterState, Iterable[tuple[str, str]]], Iterator[Operation]]
-    rules: Rules
+    rules: NetworkRules

@@ -18,7 +18,7 @@ from ..objects.config import COMING_MODE, FlowExpect
 from ..verdicts.modes import ComparedFlow
 
 
-class Cause(NamedTuple):
+class AdviceCause(NamedTuple):
     """Describes why modes differ. ``usual``: clients that dial what is there meet it; other causes concern
     habits, and addresses that nobody should dial.
     """
@@ -62,8 +62,8 @@ def _other_backends(compared: ComparedFlow) -> bool:
     return compared.aspects == ("backends",)
 
 
-CAUSES: Sequence[Cause] = (
-    Cause(
+CAUSES: Sequence[AdviceCause] = (
+    AdviceCause(
         15,
         _any,
         "userspace mode",
@@ -72,7 +72,7 @@ CAUSES: Sequence[Cause] = (
         "by a policy, use another mode.",
         _any,
     ),
-    Cause(
+    AdviceCause(
         9,
         _on_localhost,
         "Node ports at localhost",
@@ -80,7 +80,7 @@ CAUSES: Sequence[Cause] = (
         "localhost; from Kubernetes 1.37 nftables mode can be told to (KEP-6032).",
         _never,
     ),
-    Cause(
+    AdviceCause(
         9,
         _any,
         "Node ports at other addresses than the primary InternalIP",
@@ -88,7 +88,7 @@ CAUSES: Sequence[Cause] = (
         "addresses but localhost).",
         _from_outside,
     ),
-    Cause(
+    AdviceCause(
         13,
         _asymmetric,
         "externalTrafficPolicy Local from outside",
@@ -96,7 +96,7 @@ CAUSES: Sequence[Cause] = (
         "to such nodes: a LoadBalancer Service's healthCheckNodePort shows which these are.",
         _any,
     ),
-    Cause(
+    AdviceCause(
         13,
         _other_backends,
         "externalTrafficPolicy Local from Pods and nodes",
@@ -104,7 +104,7 @@ CAUSES: Sequence[Cause] = (
         "the ClusterIP.",
         _any,
     ),
-    Cause(
+    AdviceCause(
         8,
         _any,
         "Addresses and ports that no Service has",
@@ -112,7 +112,7 @@ CAUSES: Sequence[Cause] = (
         "sooner, later or otherwise than before; add the port if clients need it.",
         _never,
     ),
-    Cause(
+    AdviceCause(
         5,
         _other_source,
         "The source address that a backend sees",
@@ -120,7 +120,7 @@ CAUSES: Sequence[Cause] = (
         "nftables mode reads nftables.masqueradeAll, the others iptables.masqueradeAll.",
         _any,
     ),
-    Cause(
+    AdviceCause(
         7,
         _dropped,
         "A Local policy on a node without an endpoint",
@@ -128,14 +128,14 @@ CAUSES: Sequence[Cause] = (
         "clients, run an endpoint on each (a DaemonSet), or use policy Cluster.",
         _any,
     ),
-    Cause(
+    AdviceCause(
         7,
         _any,
         "A Service without endpoints",
         "Clients get no answer in any mode; only the time until their error changes.",
         _never,
     ),
-    Cause(
+    AdviceCause(
         13,
         _any,
         "ipvs mode's own ways",
@@ -145,7 +145,7 @@ CAUSES: Sequence[Cause] = (
 )
 
 
-def cause_of(compared: ComparedFlow) -> Cause | None:
+def cause_of(compared: ComparedFlow) -> AdviceCause | None:
     """Returns the cause of a known difference; None if no row says it."""
     return next((row for row in CAUSES if row.section in compared.sections and row.fits(compared)), None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..model.findings import Fault
+from ..model.findings import FlowFault
 from ..model.reasons import Reason, Why
 from ..model.results import FlowResult, PodRow, Report
 from ..objects.references import ObjectRef, service_ref
@@ -27,7 +27,7 @@ _MOST_WARNINGS = 2  # about the objects of one flow, that its block tells again
 _KEY = 9  # columns of a fact's name
 _INDENT = "  "
 # findings that the rows "expected …, was …" tell in full
-_TOLD = frozenset({Fault.OUTCOME, Fault.SOURCE, Fault.BACKEND, Fault.HEALTH})
+_TOLD = frozenset({FlowFault.OUTCOME, FlowFault.SOURCE, FlowFault.BACKEND, FlowFault.HEALTH})
 # the number of a flow in the name of its file or directory, and a pattern for it
 _NUMBERED, _PATTERN = re.compile(r"(^|/)(\d+)-[^/]*?(\.pcapng)?$"), r"\1\2-*\3"
 _REFUSALS = ("icmp", "rst", "abort", "closed")
@@ -59,7 +59,7 @@ def _cause(result: FlowResult) -> tuple[object, ...]:
     destination, with the same finding.
     """
     flow, finding, journey = result.flow, result.finding, telling_journey(result)
-    if finding and finding.fault is Fault.CONTROL:
+    if finding and finding.fault is FlowFault.CONTROL:
         return result.verdict, finding.control
     about = (flow.check, flow.step, flow.entry) if flow.check else (flow.kind, flow.to.label, flow.to.ip)
     return (
@@ -102,7 +102,7 @@ def title_of(group: Sequence[FlowResult]) -> str:
     if flow.check:
         return ": ".join(filter(None, (flow.step or flow.check, flow.entry)))
     finding = group[0].finding
-    if finding and finding.fault is Fault.CONTROL:
+    if finding and finding.fault is FlowFault.CONTROL:
         return f"{len(group)} flows, whose control “{short(finding.control)}” failed"
     return f"{len(group)} flows to {short(flow.to.label)}"
 

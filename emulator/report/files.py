@@ -89,14 +89,14 @@ Content: TypeAlias = bytes | Iterable[bytes]  # whole, or in pieces
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Saved:
     """Holds the names of the written files, and why others are missing ("" if none is)."""
 
     names: frozenset[str]
     missing: str = ""
 
 
-def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
+def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Saved:
     """Writes ``files`` (relative name, content) into ``directory`` and removes the files of the previous run
     that this one did not write.
 
@@ -107,10 +107,10 @@ def write_evidence(directory: Path, files: Iterable[tuple[str, Content]]) -> Wri
         with _reported(directory, OTHER_PLACE), _opened(directory) as fd:
             return _write_all(fd, directory, files)
     except UsageError as error:
-        return Written(frozenset(), str(error))
+        return Saved(frozenset(), str(error))
 
 
-def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -> Written:
+def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -> Saved:
     _remove_abandoned(fd)
     index = _read_index(fd)
     before = index.files
@@ -154,7 +154,7 @@ def _write_all(fd: int, directory: Path, files: Iterable[tuple[str, Content]]) -
             name, _ = written.popitem()  # makes room: a file that no index lists would never be removed
             _remove(fd, name)
             missing.append(name)
-    return Written(frozenset(written), _what_is_missing(directory, missing, bool(written), causes))
+    return Saved(frozenset(written), _what_is_missing(directory, missing, bool(written), causes))
 
 
 def _what_is_missing(directory: Path, missing: list[str], any_written: bool, causes: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from ..errors import printable
-from ..model.flows import Place
+from ..model.flows import SourcePlace
 from ..model.results import FlowResult, Report
 from ..objects.warnings import ManifestWarning
 from .markdown import escape, unlinked
@@ -43,7 +43,10 @@ def annotate_warnings(warnings: Sequence[ManifestWarning], *, strict: bool) -> s
     level = "error" if strict else "warning"
     return "".join(
         _command(
-            level, Place(one.file, one.line), f"{one.code.value} {name_object(one)}".strip(), say_warning(one)
+            level,
+            SourcePlace(one.file, one.line),
+            f"{one.code.value} {name_object(one)}".strip(),
+            say_warning(one),
         )
         for one in warnings[:MOST_ANNOTATIONS]
     )
@@ -96,7 +99,7 @@ def _annotation(report: Report, result: FlowResult) -> str:
     return _command("error", report.place_of(result.flow), result.flow.name, say_verdict(result))
 
 
-def _command(name: str, place: Place, title: str, text: str) -> str:
+def _command(name: str, place: SourcePlace, title: str, text: str) -> str:
     where = [f"file={_property(place.file)}"] if place.file else []
     where += [f"line={place.line}"] if place.file and place.line else []
     properties = ",".join([*where, f"title={_property(title)}"])

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from ..model.flows import Place
+from ..model.flows import SourcePlace
 from ..model.results import Report, Verdict
 from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import KIND_TITLES
@@ -47,7 +47,7 @@ class _Case(NamedTuple):
     tag: str  # the element unless it is a success: "failure", "error", "skipped" or ""
     reason: str
     details: str
-    place: Place = Place()
+    place: SourcePlace = SourcePlace()
     took: int = 0  # nanoseconds
 
 
@@ -128,7 +128,7 @@ def _warnings(warnings: Sequence[ManifestWarning], strict: bool) -> _Suite:
         name = " ".join(filter(None, (one.code.value, name_object(one), one.object.field)))
         text = say_warning(one)
         explained = f"{text}\npodwire doc {one.code.value} explains it."
-        cases.append(_Case(name, tag, text, explained, Place(one.file, one.line)))
+        cases.append(_Case(name, tag, text, explained, SourcePlace(one.file, one.line)))
     return _Suite("Warnings", "warnings", cases)
 
 

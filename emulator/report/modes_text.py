@@ -28,7 +28,7 @@ from ..verdicts.modes import (
     Comparison,
     Status,
 )
-from .advice import CAUSES, Cause, cause_of, expect_text, is_usual, not_examined
+from .advice import CAUSES, AdviceCause, cause_of, expect_text, is_usual, not_examined
 from .flows_text import short
 from .layout import BOLD, Screen, table, words
 from .prose import say, say_of_modes
@@ -58,7 +58,7 @@ _INDENT = "   "
 class Group:
     """Holds the flows that differ for one cause (None: no row of advice says it)."""
 
-    cause: Cause | None
+    cause: AdviceCause | None
     flows: Sequence[ComparedFlow]
 
     @property

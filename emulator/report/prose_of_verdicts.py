@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..model.findings import Fault, Finding
+from ..model.findings import Finding, FlowFault
 from ..model.journeys import Ending, EndingKind, Hop, Journey
 from ..model.results import FlowResult, Requirement
 from ..net import Endpoint
@@ -115,12 +115,12 @@ def say_finding(finding: Finding) -> str:
         join = _AFTER_LOSS.get(finding.fault, ", and for want of them perhaps ")
         text = f"{lost}{join}{text}"
     if finding.limits:
-        join = ": so " if finding.fault is Fault.SILENCE else ": for that perhaps "
+        join = ": so " if finding.fault is FlowFault.SILENCE else ": for that perhaps "
         text = f"{'; '.join(map(str, finding.limits))}{join}{text}"
     return text
 
 
-_AFTER_LOSS: Mapping[Fault, str] = {Fault.SILENCE: ", so ", Fault.UNFOLLOWED: ", and "}
+_AFTER_LOSS: Mapping[FlowFault, str] = {FlowFault.SILENCE: ", so ", FlowFault.UNFOLLOWED: ", and "}
 
 
 def _say_unpromised(finding: Finding) -> str:
@@ -179,13 +179,13 @@ def _say_server(finding: Finding) -> str:
         return ""
     saw = answer.client.address
     texts = {
-        Fault.SERVER_SAW: f"{answer.pod} says that it saw {saw}, the frames say {journey.source_seen}",
-        Fault.SERVER_REACHED: f"{answer.pod} says that it was reached at {answer.local}, the frames say "
+        FlowFault.SERVER_SAW: f"{answer.pod} says that it saw {saw}, the frames say {journey.source_seen}",
+        FlowFault.SERVER_REACHED: f"{answer.pod} says that it was reached at {answer.local}, the frames say "
         f"{journey.backend}",
-        Fault.NOT_RELAYED: f"{answer.dialled} was translated to {answer.local} for {answer.pod}, and not "
+        FlowFault.NOT_RELAYED: f"{answer.dialled} was translated to {answer.local} for {answer.pod}, and not "
         "relayed",
-        Fault.SERVER_NAME: f"{journey.backend} says that it is {''.join(finding.seen)}, and then that it is "
-        f"{answer.pod}",
+        FlowFault.SERVER_NAME: f"{journey.backend} says that it is {''.join(finding.seen)}, "
+        f"and then that it is {answer.pod}",
     }
     return f"{texts[finding.fault]}: {_seen_at(journey.there)}"
 
@@ -220,11 +220,11 @@ def _say_untraced(finding: Finding) -> str:
 def _say_unmet(finding: Finding) -> str:
     missing = [" and ".join(sorted(map(str, group))) for group in finding.unmet]
     text = f"{', '.join(missing)} never answered in {_count(finding.total, 'attempt')}"
-    if finding.fault is Fault.UNMET_HIDDEN:
+    if finding.fault is FlowFault.UNMET_HIDDEN:
         ended = "one attempt" if finding.count == 1 else _count(finding.count, "attempt")
         where = _seen_at(_journey(finding).there)
         return f"{text} as far as frames show: {ended} ended behind the last tap, {where}"
-    if finding.fault is Fault.UNMET_UNTRACED:
+    if finding.fault is FlowFault.UNMET_UNTRACED:
         return f"{text} that could be followed; {_count(finding.count, 'attempt')} could not"
     return text
 
@@ -237,28 +237,28 @@ def _say_control(finding: Finding) -> str:
     return f"its control “{finding.control}” failed, so this says nothing of the Service"
 
 
-_FINDINGS: Mapping[Fault, Callable[[Finding], str]] = {
-    Fault.UNPROMISED: _say_unpromised,
-    Fault.UNOBSERVED: _say_unobserved,
-    Fault.CONTROL: _say_control,
-    Fault.OUTCOME: _say_outcome,
-    Fault.BACKEND: _say_backend,
-    Fault.SOURCE: _say_source,
-    Fault.REPLY: _say_reply,
-    Fault.COMBINATION: _say_combination,
-    Fault.SERVER_SAW: _say_server,
-    Fault.SERVER_REACHED: _say_server,
-    Fault.NOT_RELAYED: _say_server,
-    Fault.SERVER_NAME: _say_server,
-    Fault.CLIENT_ERROR: _say_client_error,
-    Fault.HEALTH: _say_health,
-    Fault.SERVER: _say_unserved,
-    Fault.UNTRACED: _say_untraced,
-    Fault.UNMET: _say_unmet,
-    Fault.UNMET_HIDDEN: _say_unmet,
-    Fault.UNMET_UNTRACED: _say_unmet,
-    Fault.SILENCE: lambda _: "silence proves nothing",
-    Fault.UNFOLLOWED: _say_unfollowed,
+_FINDINGS: Mapping[FlowFault, Callable[[Finding], str]] = {
+    FlowFault.UNPROMISED: _say_unpromised,
+    FlowFault.UNOBSERVED: _say_unobserved,
+    FlowFault.CONTROL: _say_control,
+    FlowFault.OUTCOME: _say_outcome,
+    FlowFault.BACKEND: _say_backend,
+    FlowFault.SOURCE: _say_source,
+    FlowFault.REPLY: _say_reply,
+    FlowFault.COMBINATION: _say_combination,
+    FlowFault.SERVER_SAW: _say_server,
+    FlowFault.SERVER_REACHED: _say_server,
+    FlowFault.NOT_RELAYED: _say_server,
+    FlowFault.SERVER_NAME: _say_server,
+    FlowFault.CLIENT_ERROR: _say_client_error,
+    FlowFault.HEALTH: _say_health,
+    FlowFault.SERVER: _say_unserved,
+    FlowFault.UNTRACED: _say_untraced,
+    FlowFault.UNMET: _say_unmet,
+    FlowFault.UNMET_HIDDEN: _say_unmet,
+    FlowFault.UNMET_UNTRACED: _say_unmet,
+    FlowFault.SILENCE: lambda _: "silence proves nothing",
+    FlowFault.UNFOLLOWED: _say_unfollowed,
 }
 
 

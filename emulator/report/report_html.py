@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from ..errors import printable
-from ..model.flows import Place
+from ..model.flows import SourcePlace
 from ..model.journeys import Journey
 from ..model.results import FlowResult, NodeRow, Report, ServiceRow, Verdict
 from ..objects.warnings import ManifestWarning
@@ -63,7 +63,7 @@ class Warned(NamedTuple):
     place: str = ""
 
 
-class Cause(NamedTuple):
+class CauseRow(NamedTuple):
     """Holds flows that failed alike: the ``id`` and name of the first, and how many ``more`` there are."""
 
     verdict: str
@@ -127,7 +127,7 @@ class Page:
     verdicts: tuple[tuple[str, int], ...]
     all_frames: tuple[tuple[str, str], ...]
     wrong: str
-    causes: tuple[Cause, ...]
+    causes: tuple[CauseRow, ...]
     more_causes: int
     warnings: tuple[Warned, ...]
     requirements: tuple[RequirementRow, ...]
@@ -274,9 +274,9 @@ def _left_out(undrawn: int) -> str:
     )
 
 
-def _cause(report: Report, group: Sequence[FlowResult], numbers: Mapping[int, int]) -> Cause:
+def _cause(report: Report, group: Sequence[FlowResult], numbers: Mapping[int, int]) -> CauseRow:
     first = group[0]
-    return Cause(
+    return CauseRow(
         first.verdict,
         title_of(group),
         _place(first.flow.place),
@@ -358,7 +358,7 @@ def _not_drawn(ways: int) -> str:
     return f"Ways of its packets that are not drawn here: {ways}. --json and the captures have them."
 
 
-def _place(place: Place) -> str:
+def _place(place: SourcePlace) -> str:
     return f"{place.file}:{place.line}" if place.line else place.file
 
 
@@ -419,8 +419,8 @@ def view_comparison(comparison: Comparison, pods: Mapping[str, str], captures: M
     )
 
 
-def _difference(comparison: Comparison, group: Group, numbers: Mapping[int, int]) -> Cause:
-    return Cause(
+def _difference(comparison: Comparison, group: Group, numbers: Mapping[int, int]) -> CauseRow:
+    return CauseRow(
         group.flows[0].status,
         f"{group.title}: {group.changes}",
         "",

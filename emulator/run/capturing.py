@@ -39,7 +39,7 @@ _EMPTY_PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class TapPlace:
     """Names what is captured: an interface, or all of them (""), of a network namespace."""
 
     netns: str
@@ -48,7 +48,7 @@ class Place:
 
 def find_places(
     text: str, names: Mapping[str, str], members: Sequence[Member], topology: str, namespace: str
-) -> list[Place]:
+) -> list[TapPlace]:
     """Returns the places of ``text``: NAME or NAME/INTERFACE, several with commas. NAME is one that ``exec``
     takes, or a namespace as capture files name it (``default_client-a``). Raises UsageError.
     """
@@ -59,15 +59,15 @@ def find_places(
 
 def _place(
     text: str, names: Mapping[str, str], members: Sequence[Member], topology: str, namespace: str
-) -> Place:
+) -> TapPlace:
     find = partial(_netns, names=names, members=members, topology=topology, namespace=namespace)
     name, slash, interface = text.rpartition("/")
     try:
-        return Place(find(text))
+        return TapPlace(find(text))
     except UsageError:
         if not slash:
             raise
-    return Place(find(name), interface)
+    return TapPlace(find(name), interface)
 
 
 def _netns(
@@ -95,7 +95,13 @@ def compile_filter(expression: str) -> BpfProgram:
 
 
 def capture(
-    running: Running, places: Sequence[Place], program: BpfProgram | None, out: int, *, text: bool, most: int
+    running: Running,
+    places: Sequence[TapPlace],
+    program: BpfProgram | None,
+    out: int,
+    *,
+    text: bool,
+    most: int,
 ) -> int:
     """Writes the frames at ``places`` to the descriptor ``out``, as lines if ``text``, until something ends
     it; at most ``most`` of them (0: no limit). Returns the exit code.
@@ -131,7 +137,7 @@ def capture(
     return 0
 
 
-def _listed(places: Sequence[Place]) -> str:
+def _listed(places: Sequence[TapPlace]) -> str:
     """Returns the places by the names of ``podwire ps``."""
     return ", ".join(
         "/".join(filter(None, (place.netns.replace("_", "/", 1), place.interface))) for place in places
@@ -166,11 +172,11 @@ class _Writer:
     """Writes the frames that are wanted. ``done``: no more can be, or shall be, written."""
 
     def __init__(
-        self, out: int, encode: Callable[[Iterable[Captured]], bytes], places: Sequence[Place], most: int
+        self, out: int, encode: Callable[[Iterable[Captured]], bytes], places: Sequence[TapPlace], most: int
     ) -> None:
         self._out, self._encode, self._most = out, encode, most
         self._whole = {place.netns for place in places if not place.interface}
-        self._places: Collection[Place] = frozenset(places)
+        self._places: Collection[TapPlace] = frozenset(places)
         self.count, self.done = 0, False
         self._write(encode(()))
 
@@ -181,7 +187,7 @@ class _Writer:
         wanted = [
             frame
             for frame in frames
-            if frame.netns in self._whole or Place(frame.netns, frame.interface) in self._places
+            if frame.netns in self._whole or TapPlace(frame.netns, frame.interface) in self._places
         ]
         if self._most:
             wanted = wanted[: self._most - self.count]

@@ -28,7 +28,7 @@ from .guest import KERNEL, why_no_guest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Capability:
     """Holds one result. ``required``: podwire's default run does not work without it. ``remedy`` is empty
     when all is well.
     """
@@ -131,7 +131,7 @@ _MODULES: Mapping[str, str] = {
 _IN_GUEST = ("dummy", "ip_vs")
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Capability]:
     """Tries and returns everything that podwire can use."""
     found = [_python(), *_packages(), *_tools(), _descriptors()]
     try:
@@ -139,14 +139,14 @@ def examine() -> list[Finding]:
     except PodwireError as error:
         remedy = getattr(error, "remedy", "")
         found.append(
-            Finding(
+            Capability(
                 group="kernel", name="namespaces", ok=False, required=True, detail=str(error), remedy=remedy
             )
         )
         return found
     how = "as root" if os.geteuid() == 0 else "unprivileged (user namespace)"
     found.append(
-        Finding(
+        Capability(
             group="kernel",
             name="namespaces",
             ok=True,
@@ -189,7 +189,7 @@ def kernel_remedy(name: str, modules: frozenset[str], guest: str) -> str:
     return f"{lacking}; {KERNEL} has it: {within}"
 
 
-def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
+def modes(findings: Sequence[Capability]) -> Mapping[str, str]:
     """Returns the missing features of each mode of kube-proxy on this machine, with the remedy; "" if it
     runs. Modes with the fewest needs come first.
     """
@@ -207,8 +207,8 @@ def modes(findings: Sequence[Finding]) -> Mapping[str, str]:
     }
 
 
-def _python() -> Finding:
-    return Finding(
+def _python() -> Capability:
+    return Capability(
         group="machine",
         name="Python",
         ok=True,
@@ -217,21 +217,21 @@ def _python() -> Finding:
     )
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[Capability]:
     remedy = "scripts/with-env installs it (requirements.txt)"
     rows = [(name, importlib.util.find_spec(name) is not None) for name in PACKAGES]
     return [
-        Finding(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy)
+        Capability(group="package", name=name, ok=ok, required=True, remedy="" if ok else remedy)
         for name, ok in rows
     ]
 
 
-def _tools() -> list[Finding]:
+def _tools() -> list[Capability]:
     rows = []
     for name, package, required, why in _TOOLS:
         path = shutil.which(name)
         rows.append(
-            Finding(
+            Capability(
                 group="tool",
                 name=name,
                 ok=path is not None,
@@ -243,10 +243,10 @@ def _tools() -> list[Finding]:
     return rows
 
 
-def _descriptors() -> Finding:
+def _descriptors() -> Capability:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ok = hard >= 4096
-    return Finding(
+    return Capability(
         group="machine",
         name="open files",
         ok=ok,
@@ -256,7 +256,7 @@ def _descriptors() -> Finding:
     )
 
 
-def _kernel() -> list[Finding]:
+def _kernel() -> list[Capability]:
     """Tries the kernel's features, in the sandbox."""
     found = [_try(name, command.split(), required) for name, command, required in _LINKS]
     _tidy()
@@ -264,7 +264,7 @@ def _kernel() -> list[Finding]:
         tool = f"iptables-{flavour}-restore"
         failure = _failure([tool], _IPTABLES_PROBE)
         found.append(
-            Finding(
+            Capability(
                 group="kernel",
                 name=f"iptables ({flavour})",
                 ok=not failure,
@@ -275,7 +275,7 @@ def _kernel() -> list[Finding]:
         )
     works = any(f.ok for f in found if f.name.startswith("iptables"))
     found.append(
-        Finding(
+        Capability(
             group="kernel",
             name="iptables",
             ok=works,
@@ -296,16 +296,16 @@ def _kernel() -> list[Finding]:
     return found
 
 
-def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str = "") -> Finding:
+def _finding(name: str, ok: bool, required: bool, detail: str, remedy: str = "") -> Capability:
     """Returns a result about the kernel; ``remedy`` is for features that do not need another kernel
     (:func:`kernel_remedy`).
     """
-    return Finding(
+    return Capability(
         group="kernel", name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy
     )
 
 
-def _try(name: str, command: list[str], required: bool, stdin: str = "") -> Finding:
+def _try(name: str, command: list[str], required: bool, stdin: str = "") -> Capability:
     tool = command[0]
     if shutil.which(tool) is None:  # a run may do without it
         return _finding(name, False, False, "not tried", f"the tool {tool} is needed to tell")
@@ -327,7 +327,7 @@ def _tidy() -> None:
     _failure(["ip", "link", "del", "pw0"])
 
 
-def _packet_socket() -> Finding:
+def _packet_socket() -> Capability:
     from ..capture.ring import Taps
     from ..kernel.netns import Namespaces
 
@@ -348,7 +348,7 @@ def _packet_socket() -> Finding:
     )
 
 
-def render(findings: Sequence[Finding], *, every: bool = False, width: int = 132) -> str:
+def render(findings: Sequence[Capability], *, every: bool = False, width: int = 132) -> str:
     """Returns which modes run here, and what every run lacks; with ``every``, all that was tried as well, and
     each remedy once, in lines of at most ``width`` columns.
     """
@@ -370,7 +370,7 @@ def render(findings: Sequence[Finding], *, every: bool = False, width: int = 132
     return "\n".join(part for part in parts if part)
 
 
-def _remedies(lacking: Iterable[Finding]) -> list[tuple[str, str]]:
+def _remedies(lacking: Iterable[Capability]) -> list[tuple[str, str]]:
     """Returns what is lacking, and its remedy; several with one remedy are one row."""
     names: dict[str, list[str]] = {}
     for finding in lacking:

@@ -16,9 +16,9 @@ from ..proxy.backends import backend_of
 from ..schedule.needs import needs_bare_segments, ring_slots, slot_width
 from ..schedule.schedule import Moment, Schedule
 from ..workload.commands import (
-    Command,
     CommandNotice,
     ContainerRef,
+    RunningCommand,
     end_commands,
     find_ended,
     start_commands,
@@ -55,7 +55,7 @@ class Live:
         self.journal = Journal(logs) if lives else None
         self.launcher: Launcher | None = None
         self._workers: list[Worker] = []
-        self.commands: dict[ContainerRef, Command] = {}
+        self.commands: dict[ContainerRef, RunningCommand] = {}
         # commands whose end was noted, with their exit code
         self._ended: set[tuple[ContainerRef, int]] = set()
         self.said = [

@@ -21,7 +21,7 @@ from ..capture.recording import MOST_OTHER_BYTES
 from ..errors import UsageError, printable
 from ..flows.derive import MOST_PORTS, count_represented
 from ..model.expectations import Expectation
-from ..model.flows import Flow, Place
+from ..model.flows import Flow, SourcePlace
 from ..model.results import FlowResult, Report
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code, ManifestWarning
@@ -100,18 +100,18 @@ def warnings_of(schedule: Schedule, ignore: frozenset[Code]) -> tuple[ManifestWa
     return tuple(sorted(wanted, key=lambda one: one.code.value))
 
 
-def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, Place]:
+def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[ObjectRef, SourcePlace]:
     """Returns where the Services are written that flows dial, and the objects of those that are not as
     promised.
     """
-    origins, places = schedule.scenario.origins, dict[ObjectRef, Place]()
+    origins, places = schedule.scenario.origins, dict[ObjectRef, SourcePlace]()
     for result in results:
         wrong = result.verdict != "pass"
         about = [ref for reason in result.expected.because.each() for ref in reason.objects] if wrong else []
         for ref in (*about, service_ref(result.flow.to.service)):
             whole = ref._replace(field="")
             if whole in origins and whole not in places:
-                places[whole] = Place(origins[whole].file, origins[whole].line(""))
+                places[whole] = SourcePlace(origins[whole].file, origins[whole].line(""))
     return places
 
 

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from ..capture.recording import LOOK_EVERY, Recording
 from ..errors import EXHAUSTED
 from ..kernel.netns import Namespaces
-from ..model.flows import Attempt, Flow, RealServer
+from ..model.flows import Attempt, CommandServer, Flow
 from ..model.frames import (
     Answer,
     Health,
@@ -91,7 +91,7 @@ class _Job:
     )
 
     def __init__(
-        self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[RealServer] = frozenset()
+        self, flow: Flow, talk: bool, relayed: bool = False, servers: frozenset[CommandServer] = frozenset()
     ) -> None:
         self.flow, self.talk, self.relayed, self.servers = flow, talk, relayed, servers
         self.cookie = 0
@@ -169,7 +169,7 @@ def socket_jobs(
     talk: bool,
     relayed: Collection[str] = (),
     hidden: Collection[str] = (),
-    servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+    servers: Mapping[str, frozenset[CommandServer]] = MappingProxyType({}),
 ) -> list[_Job]:
     """Returns the attempts of ``flows`` by socket. With ``talk`` the first attempt of a flow sends a request
     to which the server answers with its identity, and the others connect and leave. These flows send a
@@ -251,7 +251,7 @@ class Prober:
         talk: bool = True,
         relayed: Collection[str] = (),
         hidden: Collection[str] = (),
-        servers: Mapping[str, frozenset[RealServer]] = MappingProxyType({}),
+        servers: Mapping[str, frozenset[CommandServer]] = MappingProxyType({}),
     ) -> list[Attempt]:
         """Sends all attempts of ``flows``; returns them when each was answered or silent for long enough.
 

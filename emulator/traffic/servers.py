@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from ..cluster.state import ClusterState
 from ..model.expectations import Expectation
-from ..model.flows import Flow, RealServer
+from ..model.flows import CommandServer, Flow
 from ..net import Endpoint, is_loopback
 from ..oracle.parties import find_owners
 
@@ -32,14 +32,14 @@ HURRY = 0.3  # seconds for the first bytes of an answer, once the budget is spen
 
 def find_servers(
     state: ClusterState, flows: Iterable[tuple[Flow, Expectation]]
-) -> Mapping[str, frozenset[RealServer]]:
+) -> Mapping[str, frozenset[CommandServer]]:
     """Returns, by the name of each flow that may meet one, the real commands behind its endpoints. (The SCTP
     handshake is answered by podwire, ICMP by kernels.)
     """
     if not state.commands:
         return {}
     owners = find_owners(state)
-    found: dict[str, frozenset[RealServer]] = {}
+    found: dict[str, frozenset[CommandServer]] = {}
     for flow, expectation in flows:
         servers = set()
         if flow.protocol not in ("TCP", "UDP"):
@@ -49,7 +49,7 @@ def find_servers(
             netns = flow.client.netns if is_loopback(backend.address) else owner.netns if owner else ""
             command = state.commanded_ports.get((netns, backend.port, flow.protocol))
             if command:
-                servers.add(RealServer(command[0], netns, backend, own=netns not in state.node))
+                servers.add(CommandServer(command[0], netns, backend, own=netns not in state.node))
         if servers:
             found[flow.name] = frozenset(servers)
     return found
@@ -102,11 +102,11 @@ class Turns(Generic[J]):
     """
 
     def __init__(self) -> None:
-        self._known: dict[RealServer, _Server] = {}
-        self._lanes: dict[tuple[frozenset[RealServer], str], deque[J]] = {}
-        self._busy: Counter[RealServer | str] = Counter()
+        self._known: dict[CommandServer, _Server] = {}
+        self._lanes: dict[tuple[frozenset[CommandServer], str], deque[J]] = {}
+        self._busy: Counter[CommandServer | str] = Counter()
 
-    def add(self, job: J, servers: frozenset[RealServer], client: str = "") -> None:
+    def add(self, job: J, servers: frozenset[CommandServer], client: str = "") -> None:
         """Queues ``job``, which may meet any of ``servers``; ``client``: the client that is to send one
         request at a time ("": no limit).
         """
@@ -132,7 +132,7 @@ class Turns(Generic[J]):
         """Returns whether some job has not begun."""
         return bool(self._lanes)
 
-    def patience(self, servers: Iterable[RealServer]) -> float:
+    def patience(self, servers: Iterable[CommandServer]) -> float:
         """Returns how many seconds to wait for the first bytes of an answer: 0 if one of ``servers`` is known
         not to answer.
         """
@@ -142,7 +142,7 @@ class Turns(Generic[J]):
         return HURRY if any(server.spent > BUDGET for server in known) else ANSWER
 
     def leave(
-        self, servers: Collection[RealServer], client: str, seconds: float, *, connected: bool, heard: bool
+        self, servers: Collection[CommandServer], client: str, seconds: float, *, connected: bool, heard: bool
     ) -> None:
         """Ends a job's turn after so many ``seconds``, in which it was ``connected``, and ``heard`` the
         server send, close or refuse.
@@ -156,5 +156,5 @@ class Turns(Generic[J]):
         if client:
             self._busy[client] -= 1
 
-    def _of(self, server: RealServer) -> _Server:
+    def _of(self, server: CommandServer) -> _Server:
         return self._known.setdefault(server, _Server())

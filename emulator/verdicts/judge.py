@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..model.expectations import OUTCOMES, Expectation, Possibility
-from ..model.findings import Fault, Finding
+from ..model.findings import Finding, FlowFault
 from ..model.flows import Attempt, Flow
 from ..model.journeys import Ending, Journey, find_dialled
 from ..model.results import FlowResult, Observation, Verdict
@@ -205,9 +205,9 @@ def _decide(case: _Case) -> tuple[Verdict, Finding | None]:
     if finding:
         return "unknown", replace(finding, lost_frames=lost)
     if "dropped" in case.expected.outcomes and "dropped" in case.observed.outcomes:
-        return "unknown", Finding(fault=Fault.SILENCE, lost_frames=lost)
+        return "unknown", Finding(fault=FlowFault.SILENCE, lost_frames=lost)
     if case.untraced:
-        return "unknown", Finding(fault=Fault.UNFOLLOWED, count=len(case.untraced), lost_frames=lost)
+        return "unknown", Finding(fault=FlowFault.UNFOLLOWED, count=len(case.untraced), lost_frames=lost)
     return verdict, finding
 
 
@@ -241,12 +241,12 @@ def _nothing_observed(case: _Case) -> Finding | None:
     if case.traced:
         return None
     errors = tuple(dict.fromkeys(attempt.error for attempt in case.untraced if attempt.error))
-    return Finding(fault=Fault.UNOBSERVED, seen=errors)
+    return Finding(fault=FlowFault.UNOBSERVED, seen=errors)
 
 
 def _control_failed(case: _Case) -> Finding | None:
     failed = next((name for name in case.flow.controls if case.control_verdicts.get(name) == "fail"), "")
-    return Finding(fault=Fault.CONTROL, control=failed) if failed else None
+    return Finding(fault=FlowFault.CONTROL, control=failed) if failed else None
 
 
 def _outcome_differs(case: _Case) -> Finding | None:
@@ -258,7 +258,7 @@ def _outcome_differs(case: _Case) -> Finding | None:
     if not wrong:
         return None
     return Finding(
-        fault=Fault.OUTCOME,
+        fault=FlowFault.OUTCOME,
         journey=wrong[0],
         count=sum(journey.outcome == wrong[0].outcome for journey in wrong),
         total=len(case.traced),
@@ -286,7 +286,7 @@ def _backend_outside(case: _Case) -> Finding | None:
     expected = case.expected.backends
     for journey, _ in case.delivered:
         if expected and journey.backend and journey.backend not in expected:
-            return Finding(fault=Fault.BACKEND, journey=journey)
+            return Finding(fault=FlowFault.BACKEND, journey=journey)
     return None
 
 
@@ -297,7 +297,7 @@ def _source_differs(case: _Case) -> Finding | None:
         allowed = frozenset().union(*(expected.addresses.get(rule, frozenset()) for rule in rules))
         if journey.source_seen and allowed and journey.source_seen not in allowed:
             return Finding(
-                fault=Fault.SOURCE,
+                fault=FlowFault.SOURCE,
                 journey=journey,
                 rules=tuple(sorted(rules)),
                 allowed=tuple(sorted(allowed)),
@@ -308,7 +308,7 @@ def _source_differs(case: _Case) -> Finding | None:
 def _reply_from_elsewhere(case: _Case) -> Finding | None:
     for journey, _ in case.delivered:
         if journey.reply_from not in {None, *_meant(case, journey)}:  # None: a real command owes no answer
-            return Finding(fault=Fault.REPLY, journey=journey)
+            return Finding(fault=FlowFault.REPLY, journey=journey)
     return None
 
 
@@ -318,7 +318,7 @@ def _fits_no_possibility(case: _Case) -> Finding | None:
         if not journey.unserved and not any(
             _fits(end, case.expected, journey) for end in _ends(case, journey)
         ):
-            return Finding(fault=Fault.COMBINATION, journey=journey)
+            return Finding(fault=FlowFault.COMBINATION, journey=journey)
     return None
 
 
@@ -366,15 +366,15 @@ def _server_disagrees(case: _Case) -> Finding | None:
         answer, backend = attempt.answer, journey.backend
         if answer is None or backend is None:
             continue
-        found = Finding(fault=Fault.SERVER_SAW, journey=journey, attempt=attempt)
+        found = Finding(fault=FlowFault.SERVER_SAW, journey=journey, attempt=attempt)
         if journey.source_seen and answer.client.address != journey.source_seen:
             return found
         if answer.local and answer.local != backend:
-            return replace(found, fault=Fault.SERVER_REACHED)
+            return replace(found, fault=FlowFault.SERVER_REACHED)
         if case.expected.relayed and answer.dialled != answer.local:
-            return replace(found, fault=Fault.NOT_RELAYED)
+            return replace(found, fault=FlowFault.NOT_RELAYED)
         if names.setdefault(backend, answer.pod) != answer.pod:
-            return replace(found, fault=Fault.SERVER_NAME, seen=(names[backend],))
+            return replace(found, fault=FlowFault.SERVER_NAME, seen=(names[backend],))
     return None
 
 
@@ -383,7 +383,7 @@ def _client_disagrees(case: _Case) -> Finding | None:
         # a real command that accepted after the client's time-out
         late = attempt.servers and attempt.error == "timeout"
         if attempt.error and journey.reply_from and not late and not _is_asymmetric(case, journey):
-            return Finding(fault=Fault.CLIENT_ERROR, journey=journey, attempt=attempt)
+            return Finding(fault=FlowFault.CLIENT_ERROR, journey=journey, attempt=attempt)
     return None
 
 
@@ -393,7 +393,7 @@ def _health_differs(case: _Case) -> Finding | None:
     for journey, attempt in case.delivered:
         if wanted is None or attempt.crafted or (attempt.health and attempt.health.keeps(wanted)):
             continue
-        return Finding(fault=Fault.HEALTH, journey=journey, attempt=attempt, allowed=(str(wanted),))
+        return Finding(fault=FlowFault.HEALTH, journey=journey, attempt=attempt, allowed=(str(wanted),))
     return None
 
 
@@ -415,7 +415,7 @@ def _server_did_not_accept(case: _Case) -> Finding | None:
 def _count_unserved(case: _Case, journeys: Sequence[Journey]) -> Finding | None:
     if not journeys or "delivered" not in case.expected.outcomes:
         return None
-    return Finding(fault=Fault.SERVER, journey=journeys[0], count=len(journeys), total=len(case.traced))
+    return Finding(fault=FlowFault.SERVER, journey=journeys[0], count=len(journeys), total=len(case.traced))
 
 
 def _untraced_disagrees(case: _Case) -> Finding | None:
@@ -423,13 +423,13 @@ def _untraced_disagrees(case: _Case) -> Finding | None:
         if _ACCOUNTS.get(attempt.error) not in case.expected.outcomes and not (
             attempt.crafted and not attempt.error
         ):
-            return Finding(fault=Fault.UNTRACED, attempt=attempt)
+            return Finding(fault=FlowFault.UNTRACED, attempt=attempt)
     return None
 
 
 def _unmet(case: _Case) -> Finding | None:
     unmet = tuple(group for group in case.expected.must_meet if not case.observed.backends.keys() & group)
-    return Finding(fault=Fault.UNMET, unmet=unmet, total=len(case.traced)) if unmet else None
+    return Finding(fault=FlowFault.UNMET, unmet=unmet, total=len(case.traced)) if unmet else None
 
 
 def _perhaps_unmet(case: _Case) -> Finding | None:
@@ -449,13 +449,13 @@ def _perhaps_unmet(case: _Case) -> Finding | None:
     if found is None:
         return None
     if hidden:
-        return replace(found, fault=Fault.UNMET_HIDDEN, journey=hidden[0], count=len(hidden))
-    return replace(found, fault=Fault.UNMET_UNTRACED, count=len(case.untraced))
+        return replace(found, fault=FlowFault.UNMET_HIDDEN, journey=hidden[0], count=len(hidden))
+    return replace(found, fault=FlowFault.UNMET_UNTRACED, count=len(case.untraced))
 
 
 def _nothing_promised(case: _Case) -> Finding | None:
     because = case.expected.unpromised
-    return Finding(fault=Fault.UNPROMISED, because=because) if because else None
+    return Finding(fault=FlowFault.UNPROMISED, because=because) if because else None
 
 
 _PASS: tuple[Verdict, Finding | None] = ("pass", None)

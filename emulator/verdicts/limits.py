@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ..model.findings import Fault, Finding, Limit, Reached
+from ..model.findings import Finding, FlowFault, Limit, Reached
 from ..model.results import FlowResult
 
 Counters = Mapping[str, int]
@@ -97,7 +97,7 @@ def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
     """
     if not reached or not result.silent:
         return result
-    finding = result.finding or Finding(fault=Fault.SILENCE)
+    finding = result.finding or Finding(fault=FlowFault.SILENCE)
     return replace(result, verdict="unknown", finding=replace(finding, limits=tuple(reached)))
 
 

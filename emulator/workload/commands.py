@@ -73,7 +73,7 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class RunningCommand:
     """Holds a real command that was started. ``what`` is the command and its place, to distinguish it from
     one of another Pod with the same name. ``log`` has its output.
     """
@@ -103,12 +103,12 @@ class CommandNotice(NamedTuple):
     notice: Notice
 
 
-Commands = Mapping[ContainerRef, Command]
+Commands = Mapping[ContainerRef, RunningCommand]
 
 
 def start_commands(
     state: ClusterState, namespaces: Namespaces, logs: Path, running: Commands
-) -> dict[ContainerRef, Command]:
+) -> dict[ContainerRef, RunningCommand]:
     """Starts every command that ``state.commands`` names and that is not ``running``; returns those. Raises
     UsageError with the container's name when one cannot be started.
     """
@@ -119,7 +119,7 @@ def start_commands(
             ref = ContainerRef(key, container.name)
             if container.name in containers and ref not in running:
                 log = logs / f"{pod.namespace}_{pod.name}_{container.name}.log"
-                started[ref] = Command(
+                started[ref] = RunningCommand(
                     _start(state, namespaces, pod, container, log),
                     _what(state, namespaces, pod, container),
                     log,
@@ -127,7 +127,9 @@ def start_commands(
     return started
 
 
-def end_commands(state: ClusterState, namespaces: Namespaces, running: dict[ContainerRef, Command]) -> None:
+def end_commands(
+    state: ClusterState, namespaces: Namespaces, running: dict[ContainerRef, RunningCommand]
+) -> None:
     """Kills every command that ``state`` no longer has, or has changed, with all processes that it started,
     and removes it from ``running``.
     """
@@ -199,7 +201,7 @@ def find_ended(state: ClusterState, running: Commands, *, kept: bool) -> list[Co
     ]
 
 
-def _how_it_ended(command: Command, kept: bool) -> str:
+def _how_it_ended(command: RunningCommand, kept: bool) -> str:
     code = command.process.poll()
     if code is None:
         return ""

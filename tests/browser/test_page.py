@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.model.flows import Place
+from emulator.model.flows import SourcePlace
 from emulator.report.report_html import comparison_to_html
 from tests.browser.conftest import Opened
 from tests.unit.report.samples import FAILED, PASSED, PODS, REPORT
@@ -19,7 +19,7 @@ from tests.unit.report.test_report_html import DIFFERENT, HOSTILE, hostile_repor
 
 Show = Callable[..., Opened]
 
-CHECKED = replace(FAILED, flow=replace(FAILED.flow, check="gone", place=Place("checks.yaml", 12)))
+CHECKED = replace(FAILED, flow=replace(FAILED.flow, check="gone", place=SourcePlace("checks.yaml", 12)))
 MIXED = replace(
     REPORT,
     flows=(PASSED, CHECKED, replace(PASSED, flow=replace(PASSED.flow, name="another", check="kept"))),

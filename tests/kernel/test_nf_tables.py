@@ -13,7 +13,7 @@ from emulator.kernel.netns import check_output, finish, start
 from emulator.kernel.nf_tables import NfTables
 from emulator.net import IPV4
 from emulator.plan.operations import AddNetns, ChangeRules, LoadRules, Plan
-from emulator.plan.rulechange import ChainEdit, Deletion, RuleChange, TableChange
+from emulator.plan.rulechange import ChainEdit, RuleChange, RuleDeletion, TableChange
 from emulator.plan.rules import Match, Rule, RuleSet
 from tests.sandboxed import in_sandbox
 
@@ -61,9 +61,9 @@ def web(number: int, to: str, *, table: str = "nat", chain: str = "PORTALS") -> 
 
 def taking(*rules: Rule, vanished: Sequence[str] = ()) -> TableChange:
     """Returns the change that deletes ``rules`` of one table, and chains that have rules."""
-    chains: dict[str, list[Deletion]] = {}
+    chains: dict[str, list[RuleDeletion]] = {}
     for rule in rules:
-        chains.setdefault(rule.chain, []).append(Deletion(rule.text, rule.marks))
+        chains.setdefault(rule.chain, []).append(RuleDeletion(rule.text, rule.marks))
     edits = tuple(ChainEdit(chain, tuple(deleted)) for chain, deleted in chains.items())
     table = rules[0].table if rules else "nat"
     return TableChange(table=table, edits=edits, vanished=tuple((chain, True) for chain in vanished))
@@ -152,7 +152,7 @@ def gone(before: list[str], after: list[str]) -> set[str]:
         (change(taking(UNMARKED)), -1),
         (change(taking(UNMARKED, FIRST)), -2),
         (change(taking(VERDICT)), -1),
-        (change(TableChange(table="nat", edits=(ChainEdit("PORTALS", (Deletion(FIRST.text),)),))), -1),
+        (change(TableChange(table="nat", edits=(ChainEdit("PORTALS", (RuleDeletion(FIRST.text),)),))), -1),
     ],
     ids=["alone", "with one that is told apart", "a verdict, not a chain", "known by its text alone"],
 )

@@ -25,7 +25,7 @@ MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NameRule:
     """Describes the form of a name."""
 
     pattern: re.Pattern[str]
@@ -34,38 +34,38 @@ class Rule:
 
 
 _ENDS = "a letter or digit at both ends"
-LABEL = Rule(
+LABEL = NameRule(
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z"),
     63,
     f"an RFC 1123 label: a-z, 0-9 and '-', {_ENDS}, at most 63 characters",
 )
-LABEL_1035 = Rule(
+LABEL_1035 = NameRule(
     re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z"),
     63,
     "an RFC 1035 label: a-z, 0-9 and '-', a letter first, a letter or digit last, at most 63 characters",
 )
-SUBDOMAIN = Rule(
+SUBDOMAIN = NameRule(
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"),
     253,
     f"an RFC 1123 subdomain: a-z, 0-9, '-' and '.', {_ENDS}, at most 253 characters",
 )
-QUALIFIED = Rule(
+QUALIFIED = NameRule(
     re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z"),
     63,
     f"letters, digits, '-', '_' and '.', {_ENDS}, at most 63 characters",
 )
-PORT_NAME = Rule(
+PORT_NAME = NameRule(
     re.compile(r"(?=[-0-9]*[a-z])[a-z0-9]+(-[a-z0-9]+)*\Z"),
     15,
     f"a port name (RFC 6335): a-z, 0-9 and single '-', a letter among them, {_ENDS}, at most 15 characters",
 )
 # the API server's rule for names without a rule of their own (ValidatePathSegmentName): RBAC's have colons
-PATH_SEGMENT = Rule(
+PATH_SEGMENT = NameRule(
     re.compile(r"(?!\.\.?\Z)[^/%\s\x00-\x1f\x7f]+\Z"),
     253,
     "a path segment: no '/', '%' or blank, neither '.' nor '..', at most 253 characters",
 )
-_NAMES: Mapping[type[Any], Rule] = {Service: LABEL_1035, Namespace: LABEL}
+_NAMES: Mapping[type[Any], NameRule] = {Service: LABEL_1035, Namespace: LABEL}
 
 
 class Checks:
@@ -96,7 +96,7 @@ class Checks:
         """Reports what becomes of a value: as the warning ``code``, or (None) as a notice."""
         self.notices.append(Fault(path, what, code=code))
 
-    def name(self, path: FieldPath, value: str, rule: Rule) -> None:
+    def name(self, path: FieldPath, value: str, rule: NameRule) -> None:
         if not value:
             self.fault(path, "is required")
         elif len(value) > rule.longest or not rule.pattern.match(value):
@@ -107,7 +107,7 @@ class Checks:
                 f"{better}, say" if rule.pattern.match(better) else "",
             )
 
-    def optional_name(self, path: FieldPath, value: str | None, rule: Rule) -> None:
+    def optional_name(self, path: FieldPath, value: str | None, rule: NameRule) -> None:
         if value:
             self.name(path, value, rule)
 
@@ -247,7 +247,7 @@ class Checks:
             self.label_value((*path, i, "value"), taint.value)
 
 
-def fits(value: str, rule: Rule) -> bool:
+def fits(value: str, rule: NameRule) -> bool:
     return len(value) <= rule.longest and bool(rule.pattern.match(value))
 
 

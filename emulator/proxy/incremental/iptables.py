@@ -19,7 +19,7 @@ from ...cluster.state import ClusterState
 from ...net import TransportProtocol, endpoint_text, host_text
 from ...plan.checked import comment
 from ...plan.operations import Operation
-from ...plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, compare_chains
+from ...plan.rulechange import ChainEdit, Insertion, RuleChange, RuleDeletion, compare_chains
 from ...plan.rules import BUILTIN, Rule, RuleSet, RuleTool
 from ..changes import ServiceChange
 from ..endpoints import EndpointChoice, ServicePortFacts, choose, ports_of, services_with_slices
@@ -127,7 +127,7 @@ def _in_front(chain: str, gone: Sequence[Rule], fresh: Sequence[Rule]) -> ChainE
         return None
     return ChainEdit(
         chain,
-        tuple([Deletion(rule.text, rule.marks) for rule in deleted]),
+        tuple([RuleDeletion(rule.text, rule.marks) for rule in deleted]),
         tuple([Insertion(0, rule.text) for rule in inserted]),
     )
 

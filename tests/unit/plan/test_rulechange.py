@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.plan.rulechange import ChainEdit, Deletion, Insertion, RuleChange, TableChange, compare
+from emulator.plan.rulechange import ChainEdit, Insertion, RuleChange, RuleDeletion, TableChange, compare
 from emulator.plan.rules import Marks, Match, Rule, RuleSet
 
 ONE = RuleSet({"nat": {"PORTALS": ("-j A", "-j B"), "A": ("-j RETURN",), "B": ("-j RETURN",)}})
@@ -28,7 +28,7 @@ def test_what_goes_is_named_alone() -> None:
     assert change.tables == (
         TableChange(
             table="nat",
-            edits=(ChainEdit("PORTALS", (Deletion("-j B"),)),),
+            edits=(ChainEdit("PORTALS", (RuleDeletion("-j B"),)),),
             vanished=(("B", True),),
         ),
     )

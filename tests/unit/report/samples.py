@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from emulator.model.expectations import Expectation
-from emulator.model.findings import Fault, Finding
-from emulator.model.flows import Client, Destination, Flow, Place
+from emulator.model.findings import Finding, FlowFault
+from emulator.model.flows import Client, Destination, Flow, SourcePlace
 from emulator.model.frames import Captured
 from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
@@ -181,7 +181,7 @@ FAILED = FlowResult(
     observed=Observation(outcomes={"dropped": 2}),
     journeys=(DROPPED,),
     verdict="fail",
-    finding=Finding(fault=Fault.OUTCOME, journey=DROPPED, expected="delivered"),
+    finding=Finding(fault=FlowFault.OUTCOME, journey=DROPPED, expected="delivered"),
     frames=(6,),
 )
 
@@ -251,7 +251,7 @@ def checked(
     *changes: Change,
     client: Client,
     source_seen: str | None = None,
-    place: Place = Place(),  # noqa: B008 - a frozen value
+    place: SourcePlace = SourcePlace(),  # noqa: B008 - a frozen value
     **fields: Any,
 ) -> FlowResult:
     """Returns a flow of a FlowCheck that went as promised: delivered where ``source_seen`` is given."""
@@ -368,13 +368,13 @@ def refused_of(number: int, **fields: Any) -> FlowResult:
             entry="a",
             client=client,
             to=to,
-            place=Place("checks/fc.yaml", 6),
+            place=SourcePlace("checks/fc.yaml", 6),
         ),
         expected=wanted,
         observed=Observation(outcomes={"rejected": 2}),
         journeys=(journey,),
         verdict="fail",
-        finding=Finding(fault=Fault.OUTCOME, journey=journey, expected="delivered", count=2, total=2),
+        finding=Finding(fault=FlowFault.OUTCOME, journey=journey, expected="delivered", count=2, total=2),
         captures=(f"0{number}-x-a.pcapng",),
         bundle=f"failed/0{number}-x-a",
         **fields,
@@ -395,6 +395,6 @@ TYPO = replace(
         ),
     ),
     flows=(refused_of(1), refused_of(2)),
-    places={service_ref("default/typo-selector"): Place("deploy/typo.yaml", 13)},
+    places={service_ref("default/typo-selector"): SourcePlace("deploy/typo.yaml", 13)},
     notices=(),
 )

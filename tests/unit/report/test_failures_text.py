@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulator.model.findings import Fault, Finding
+from emulator.model.findings import Finding, FlowFault
 from emulator.model.results import FlowResult
 from emulator.objects.references import service_ref
 from emulator.objects.warnings import Code, ManifestWarning
@@ -95,7 +95,12 @@ def test_a_source_that_was_not_promised() -> None:
         journeys=(seen,),
         expected=expectation(partial=True),
         finding=Finding(
-            fault=Fault.SOURCE, journey=seen, rules=("preserved",), allowed=("10.244.1.2",), count=2, total=2
+            fault=FlowFault.SOURCE,
+            journey=seen,
+            rules=("preserved",),
+            allowed=("10.244.1.2",),
+            count=2,
+            total=2,
         ),
     )
     shown = blocks(result)
@@ -109,7 +114,7 @@ def test_all_that_hang_on_one_control_are_one_block() -> None:
             FAILED,
             flow=flow(f"flow {number}"),
             verdict="unknown",
-            finding=Finding(fault=Fault.CONTROL, control="pod default/client → pod default/web-1"),
+            finding=Finding(fault=FlowFault.CONTROL, control="pod default/client → pod default/web-1"),
         )
         for number in range(3)
     ]

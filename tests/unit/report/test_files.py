@@ -17,7 +17,7 @@ import pytest
 from emulator.errors import UsageError
 from emulator.report import files
 from emulator.report.files import (
-    Written,
+    Saved,
     check_writable,
     check_writable_file,
     claim_directory,
@@ -253,7 +253,7 @@ def test_memory_that_is_short_while_evidence_is_encoded_costs_the_rest_of_it(tmp
 
 
 def test_nothing_is_missing_where_all_is_written(tmp_path: Path) -> None:
-    assert write_evidence(tmp_path, [("all.pcapng", b"")]) == Written(frozenset({"all.pcapng"}))
+    assert write_evidence(tmp_path, [("all.pcapng", b"")]) == Saved(frozenset({"all.pcapng"}))
 
 
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from emulator.model.flows import Place
+from emulator.model.flows import SourcePlace
 from emulator.model.results import FlowResult, Report
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
@@ -20,10 +20,10 @@ from tests.unit.report.samples import FAILED, PASSED, REPORT
 ROOT = Path(__file__).parents[3]
 
 
-WRITTEN = Place("checks/web.yaml", 7)
+WRITTEN = SourcePlace("checks/web.yaml", 7)
 
 
-def failed(name: str = "web: a Pod asks", place: Place = WRITTEN) -> FlowResult:
+def failed(name: str = "web: a Pod asks", place: SourcePlace = WRITTEN) -> FlowResult:
     return replace(FAILED, flow=replace(FAILED.flow, name=name, place=place))
 
 
@@ -39,12 +39,12 @@ def test_failure_is_annotated_where_it_is_written() -> None:
 
 
 def test_derived_flow_has_no_place() -> None:
-    assert annotate(report(failed(place=Place()))).startswith("::error title=")
+    assert annotate(report(failed(place=SourcePlace()))).startswith("::error title=")
 
 
 @pytest.mark.parametrize("name", ["a\n::warning::b", "a,line=3::b", "a\r\n%0A::error::c", "\x1b[31m::stop"])
 def test_name_is_no_command(name: str) -> None:
-    text = annotate(report(failed(name, Place(name, 1))))
+    text = annotate(report(failed(name, SourcePlace(name, 1))))
     assert text.count("\n") == 1
     head = text.removeprefix("::error ").partition("::")[0]
     assert [part.partition("=")[0] for part in head.split(",")] == ["file", "line", "title"]
@@ -112,7 +112,7 @@ def test_summary_has_room_in_a_comment() -> None:
 
 
 def test_summary_shows_names_as_they_are() -> None:
-    text = summarize(report(failed("<script>alert(1)</script> *a* `b`", Place("a|b.yaml", 1))), {})
+    text = summarize(report(failed("<script>alert(1)</script> *a* `b`", SourcePlace("a|b.yaml", 1))), {})
     assert "FAIL ask @<!-- -->ops, #<!-- -->12" in summarize(report(failed("ask @ops, #12")), {})
     assert "<script>" not in text
     assert "<summary>FAIL &lt;script&gt;alert(1)&lt;/script&gt; *a* `b` (a|b.yaml:1)</summary>" in text

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.model.findings import Fault, Finding
-from emulator.model.flows import Place
+from emulator.model.findings import Finding, FlowFault
+from emulator.model.flows import SourcePlace
 from emulator.model.results import FlowResult, Observation
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
@@ -33,7 +33,7 @@ parse = ElementTree.fromstring
 LOST = replace(
     PASSED,
     verdict="unknown",
-    finding=Finding(fault=Fault.SILENCE, lost_frames=3),
+    finding=Finding(fault=FlowFault.SILENCE, lost_frames=3),
     observed=Observation(outcomes={}),
     journeys=(),
 )
@@ -122,8 +122,10 @@ def test_names_have_no_drawn_names_of_pods() -> None:
 def test_a_derived_flow_is_found_at_its_service() -> None:
     service = ObjectRef("Service", "default/web")
     between_pods = replace(PASSED, flow=replace(flow("direct"), to=replace(flow("").to, service="")))
-    checked = replace(PASSED, flow=replace(flow("asked"), place=Place("check.yaml", 6)))
-    report = replace(REPORT, flows=(PASSED, between_pods, checked), places={service: Place("web.yaml", 13)})
+    checked = replace(PASSED, flow=replace(flow("asked"), place=SourcePlace("check.yaml", 6)))
+    report = replace(
+        REPORT, flows=(PASSED, between_pods, checked), places={service: SourcePlace("web.yaml", 13)}
+    )
     cases = parse(to_junit(report, PODS)).iter("testcase")
     assert [(case.get("file"), case.get("line")) for case in cases][:3] == [
         ("web.yaml", "13"),
@@ -159,7 +161,7 @@ def test_seconds_that_are_no_number_are_left_out() -> None:
 
 @given(st.text(st.characters(), max_size=30))
 def test_any_text_gives_well_formed_xml(hostile: str) -> None:
-    result = replace(FAILED, flow=flow(hostile), finding=Finding(fault=Fault.CONTROL, control=hostile))
+    result = replace(FAILED, flow=flow(hostile), finding=Finding(fault=FlowFault.CONTROL, control=hostile))
     report = replace(
         REPORT, topology=hostile, flows=(result,), machine={"kernel": hostile, "started": hostile}
     )
@@ -254,7 +256,7 @@ def test_any_text_in_a_comparison_gives_well_formed_xml(hostile: str) -> None:
                 compared(
                     (
                         renamed(PASSED, hostile, hostile),
-                        replace(FAILED, finding=Finding(fault=Fault.CONTROL, control=hostile)),
+                        replace(FAILED, finding=Finding(fault=FlowFault.CONTROL, control=hostile)),
                     )
                 )
             ).findall("testsuite/testcase/failure")

@@ -15,7 +15,7 @@ from emulator.cluster.state import ClusterState
 from emulator.flows.derive import derive_flows
 from emulator.flows.mode_differences import derive_mode_differences
 from emulator.journeys.correlate import ICMP_ERRORS
-from emulator.model.findings import Fault, Finding
+from emulator.model.findings import Finding, FlowFault
 from emulator.model.flows import Attempt
 from emulator.model.frames import Answer, Health
 from emulator.model.journeys import ANSWERED, Ending, EndingKind
@@ -131,9 +131,9 @@ def test_every_ending_and_every_finding_has_a_sentence() -> None:
         answer=answer,
     )
     because = Reason(why=Why.NESTED)
-    for fault in Fault:
+    for fault in FlowFault:
         finding = Finding(fault=fault, journey=DELIVERED, attempt=met, because=because, count=1, total=1)
-        if fault is not Fault.SERVER:  # says what the ending says
+        if fault is not FlowFault.SERVER:  # says what the ending says
             assert say_finding(finding)
             assert say_finding(replace(finding, lost_frames=2)).startswith("the capture lost 2 frames, ")
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import printable
-from emulator.model.flows import Place
+from emulator.model.flows import SourcePlace
 from emulator.model.results import Report
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
@@ -79,7 +79,7 @@ def read(report: Report, captures: str | None = "captures/three-networks") -> Re
 
 
 def test_flows_that_failed_come_first_with_cause_and_place() -> None:
-    placed = replace(FAILED, flow=replace(FAILED.flow, place=Place("checks.yaml", 12), check="gone"))
+    placed = replace(FAILED, flow=replace(FAILED.flow, place=SourcePlace("checks.yaml", 12), check="gone"))
     page = read(replace(REPORT, flows=(PASSED, placed)))
     ids = [attributes["id"] for attributes in page.of("details") if attributes.get("class") == "flow"]
     assert ids == ["flow-2", "flow-1"]
@@ -200,7 +200,7 @@ def hostile_report(text: str) -> Report:
     failed = replace(
         FAILED,
         flow=replace(
-            flow(text, via=text, check=text, step=text, place=Place(text, 3)),
+            flow(text, via=text, check=text, step=text, place=SourcePlace(text, 3)),
             client=replace(FAILED.flow.client, label=text),
             to=replace(FAILED.flow.to, label=text),
         ),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from emulator.model.findings import Fault, Finding
-from emulator.model.flows import Client, Destination, Place
+from emulator.model.findings import Finding, FlowFault
+from emulator.model.flows import Client, Destination, SourcePlace
 from emulator.model.results import FlowResult, Observation, PortRow, StepRows
 from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef
@@ -262,14 +262,16 @@ def results(draw: st.DrawFn) -> tuple[FlowResult, list[str]]:
     )
     result = replace(
         PASSED if passed else FAILED,
-        flow=flow(f"{check}: {name}", called=name, check=check, client=client, to=to, place=Place(file, 7)),
+        flow=flow(
+            f"{check}: {name}", called=name, check=check, client=client, to=to, place=SourcePlace(file, 7)
+        ),
         observed=Observation(
             outcomes={"delivered" if passed else "dropped": 2},
             backends={backend: 2} if passed else {},
             sources=(seen,) if passed else (),
         ),
         journeys=(journey,),
-        finding=None if passed else Finding(fault=Fault.OUTCOME, journey=journey, expected="delivered"),
+        finding=None if passed else Finding(fault=FlowFault.OUTCOME, journey=journey, expected="delivered"),
     )
     shown = [f"{ip}:{port}", *([client_ip, name, check, node] if passed else [f"{file}:7", f"shop/{name}"])]
     return result, [*shown, *([str(backend)] if passed else [])]
@@ -310,8 +312,8 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(
 ) -> None:
     result = replace(
         PASSED if passed else FAILED,
-        flow=flow(hostile, via=hostile, place=Place(hostile, 3), check=hostile, called=hostile),
-        finding=None if passed else Finding(fault=Fault.CONTROL, control=hostile),
+        flow=flow(hostile, via=hostile, place=SourcePlace(hostile, 3), check=hostile, called=hostile),
+        finding=None if passed else Finding(fault=FlowFault.CONTROL, control=hostile),
         captures=(hostile,),
         bundle=hostile,
     )

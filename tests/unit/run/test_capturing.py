@@ -10,24 +10,24 @@ from emulator.capture.decode import decode_frame
 from emulator.errors import UsageError
 from emulator.model.frames import Captured
 from emulator.report.frame_line import frame_line
-from emulator.run.capturing import Place, compile_filter, find_places, print_lines
+from emulator.run.capturing import TapPlace, compile_filter, find_places, print_lines
 from tests.unit.run.test_naming import MEMBERS, NAMES
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("worker-1", [Place("worker-1")]),
-        ("worker-1/eth0", [Place("worker-1", "eth0")]),
-        ("default/client", [Place("default_client")]),
-        ("default/client/eth0", [Place("default_client", "eth0")]),
-        ("default_client/eth0", [Place("default_client", "eth0")]),
-        ("deploy/web", [Place("default_web-d98-xyz")]),
-        ("deploy/web/eth0", [Place("default_web-d98-xyz", "eth0")]),
-        ("worker-1/eth0,client,worker-1/eth0", [Place("worker-1", "eth0"), Place("default_client")]),
+        ("worker-1", [TapPlace("worker-1")]),
+        ("worker-1/eth0", [TapPlace("worker-1", "eth0")]),
+        ("default/client", [TapPlace("default_client")]),
+        ("default/client/eth0", [TapPlace("default_client", "eth0")]),
+        ("default_client/eth0", [TapPlace("default_client", "eth0")]),
+        ("deploy/web", [TapPlace("default_web-d98-xyz")]),
+        ("deploy/web/eth0", [TapPlace("default_web-d98-xyz", "eth0")]),
+        ("worker-1/eth0,client,worker-1/eth0", [TapPlace("worker-1", "eth0"), TapPlace("default_client")]),
     ],
 )
-def test_a_place_is(text: str, expected: list[Place]) -> None:
+def test_a_place_is(text: str, expected: list[TapPlace]) -> None:
     assert find_places(text, NAMES, MEMBERS, "shop", "") == expected
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from emulator.run.doctor import (
-    Finding,
+    Capability,
     kernel_remedy,
     modes,
     render,
@@ -16,14 +16,14 @@ from emulator.run.doctor import (
 USED = ("iptables-restore", "iptables", "nft", "nf_tables", "ipset", "ip_vs")
 
 
-def findings(*lacking: str) -> Sequence[Finding]:
+def findings(*lacking: str) -> Sequence[Capability]:
     """Returns everything that modes use and every run needs, but for ``lacking``."""
     found = [
-        Finding(group="kernel", name=name, ok=name not in lacking, required=False, remedy=f"mend {name}")
+        Capability(group="kernel", name=name, ok=name not in lacking, required=False, remedy=f"mend {name}")
         for name in USED
     ]
     every = [
-        Finding(group="kernel", name=name, ok=name not in lacking, required=True, remedy=f"mend {name}")
+        Capability(group="kernel", name=name, ok=name not in lacking, required=True, remedy=f"mend {name}")
         for name in ("veth", "bridge")
     ]
     return [*every, *found]
@@ -83,7 +83,7 @@ def test_what_every_run_lacks_is_named() -> None:
 def test_nothing_breaks_inside_a_word_at_eighty_columns() -> None:
     path = "/usr/sbin/" + "x" * 30
     lacking = [
-        Finding(
+        Capability(
             group="kernel",
             name=name,
             ok=False,
@@ -92,7 +92,7 @@ def test_nothing_breaks_inside_a_word_at_eighty_columns() -> None:
         )
         for name in ("ip_vs", "dummy")
     ]
-    there = Finding(group="tool", name="iptables-restore", ok=True, required=True, detail=path)
+    there = Capability(group="tool", name="iptables-restore", ok=True, required=True, detail=path)
     for every in (False, True):
         text = render([*findings(), there, *lacking], every=every, width=80)
         assert max(map(len, text.splitlines())) <= 80

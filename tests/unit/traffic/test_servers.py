@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.model.flows import Attempt, RealServer
+from emulator.model.flows import Attempt, CommandServer
 from emulator.model.frames import make_token
 from emulator.model.journeys import Ending, Hop, Journey
 from emulator.model.results import FlowResult
@@ -53,7 +53,7 @@ COMMANDS = {"default/web-0": ("main",)}
 # --- which ------------------------------------------------------------------------------------------------
 
 
-def found(ip: str, port: int) -> list[RealServer]:
+def found(ip: str, port: int) -> list[CommandServer]:
     state = make_state(make_service(), commands=COMMANDS)
     flow = make_flow(state, "client", ip, port)
     servers = find_servers(state, [(flow, Expectations(state).expect(flow))])
@@ -61,7 +61,7 @@ def found(ip: str, port: int) -> list[RealServer]:
 
 
 def test_the_commands_behind_a_service_and_behind_a_pod_s_address() -> None:
-    first = RealServer("default/web-0", "default_web-0", Endpoint.of("10.244.1.3", 8080), own=True)
+    first = CommandServer("default/web-0", "default_web-0", Endpoint.of("10.244.1.3", 8080), own=True)
     assert found(WEB_IP, 80) == [first]
     assert found("10.244.1.3", 8080) == [first]
     assert found(WEB_1, 8080) == []
@@ -116,12 +116,12 @@ def test_the_only_sctp_server_of_a_node_and_of_two_none() -> None:
 # --- when -------------------------------------------------------------------------------------------------
 
 A, B = (
-    RealServer(f"default/{name}", f"default_{name}", Endpoint.of(f"10.244.1.{n}", 80), own=True)
+    CommandServer(f"default/{name}", f"default_{name}", Endpoint.of(f"10.244.1.{n}", 80), own=True)
     for n, name in enumerate("ab", 3)
 )
 
 
-def turns(*jobs: tuple[str, set[RealServer]], client: str = "") -> Turns[str]:
+def turns(*jobs: tuple[str, set[CommandServer]], client: str = "") -> Turns[str]:
     queue: Turns[str] = Turns()
     for name, servers in jobs:
         queue.add(name, frozenset(servers), client)
@@ -182,7 +182,7 @@ def test_of_servers_that_do_not_accept_a_client_may_ask_several_at_once() -> Non
 
 # --- what the frames say ----------------------------------------------------------------------------------
 
-SERVER = RealServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
+SERVER = CommandServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
 COOKIE = {"TCP": make_token("TCP", 1 << 40 | 9), "UDP": make_token("UDP", 9)}
 THERE = (
     ("pod/eth0 out", POD, VIP),
@@ -244,7 +244,7 @@ def test_an_echo_of_the_request_is_an_answer(protocol: Any) -> None:
 
 # --- the verdict ------------------------------------------------------------------------------------------
 
-WEB_0 = RealServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
+WEB_0 = CommandServer("default/web-0", "web-0", Endpoint.of("10.244.2.4", 8080), own=True)
 ARRIVED = case.ended("dropped", Ending(kind="silence", last=case.delivered().there[-1]))
 SENT_BACK = (
     Hop(3, "web-0", "eth0", "out", case.WEB, case.POD, 64, 2),
@@ -254,7 +254,7 @@ RESET = case.ended("rejected", Ending(kind="rst", by=Endpoint.parse("10.244.2.4:
 
 
 def verdict(
-    *journeys: Journey, server: RealServer = WEB_0, full: Any = (), controls: Any = None, **fields: Any
+    *journeys: Journey, server: CommandServer = WEB_0, full: Any = (), controls: Any = None, **fields: Any
 ) -> FlowResult:
     attempts = [case.attempt(servers=frozenset({server}), **fields)] * len(journeys)
     return judge(case.FLOW, case.ONE, journeys, attempts, 0, controls or {}, full=full)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from emulator.model.expectations import Expectation
-from emulator.model.findings import Fault, Finding
+from emulator.model.findings import Finding, FlowFault
 from emulator.model.frames import Health
 from emulator.model.journeys import Ending
 from emulator.model.reasons import Reason, Why
@@ -44,7 +44,7 @@ from tests.unit.report.samples import (
 
 B0, B1 = Endpoint.of(WEB_0, 8080), Endpoint.of(WEB_1, 8080)
 BOTH = {B0: "preserved", B1: "preserved"}
-DIFFERS = Finding(fault=Fault.OUTCOME, journey=DROPPED, expected="delivered")
+DIFFERS = Finding(fault=FlowFault.OUTCOME, journey=DROPPED, expected="delivered")
 NO_NODE_PORT = Reason(why=Why.NODE_PORT_ELSEWHERE, at=Endpoint.of(WORKER_1, 0), mode="nftables")
 REFUSED = expectation_of("rejected", NO_NODE_PORT)
 
