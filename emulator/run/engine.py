@@ -19,7 +19,7 @@ from ..cluster.state import ClusterState, Listener
 from ..controllers.kubelet import NAME as KUBELET
 from ..controllers.kubelet import Facts, rfc3339
 from ..controllers.plane import ControlPlane
-from ..errors import PodwireError
+from ..errors import PodwireError, UsageError
 from ..kernel.netns import Namespaces
 from ..objects.kinds import Pod
 from ..plan.operations import Plan
@@ -109,7 +109,11 @@ class Engine:
             self._complain(str(problem))
         if new is not self.state:
             old = self.state
-            plan = plan_change(old, new, proxy=self._proxy)
+            try:
+                plan = plan_change(old, new, proxy=self._proxy)
+            except UsageError as error:  # kube-proxy would have to be restarted for it
+                self._complain(str(error))
+                return
             await self.in_kernel(lambda: self._change(plan, new))
             self.state = new
             self._announce(new)
