@@ -53,7 +53,7 @@ def _place(listener: Listener) -> _Place:
 
 
 class _Server:
-    def __init__(self, namespaces: Namespaces, journal: Journal | None) -> None:
+    def __init__(self, namespaces: Namespaces, journal: Journal | None = None) -> None:
         self._namespaces, self._journal = namespaces, journal
         self._images: Mapping[tuple[str, str], str] = {}  # by Pod and container, where requests are logged
         self._epoll = select.epoll()
