@@ -113,13 +113,15 @@ class Denial(NamedTuple):
     cause: str
 
 
+Settle: TypeAlias = Callable[[], Sequence[tuple[str, str]]]  # new refusals: the message, and the field
 MayEvict: TypeAlias = Callable[[Store, Key, str], tuple[int, str, str] | None]
 
 
 @dataclass
 class Registry:
     """Holds what the verbs need. ``now`` says the time (RFC 3339), ``draw(n)`` returns a random number below
-    ``n``; ``may_evict`` returns why a PodDisruptionBudget forbids an eviction now (:class:`Denial`), None if
+    ``n``; ``settle`` lets the controllers act on what was written, and returns what they refuse of it now;
+    ``may_evict`` returns why a PodDisruptionBudget forbids an eviction now (:class:`Denial`), None if
     none does.
     """
 
@@ -128,6 +130,7 @@ class Registry:
     draw: Callable[[int], int]
     tokens: TokenIssuer | None = None
     may_evict: MayEvict = lambda _store, _pod, _now: None
+    settle: Settle = lambda: ()
     _documents: dict[tuple[Key, str], tuple[int, Document]] = field(default_factory=dict)
     _pages: Pages[Stored] = field(default_factory=Pages)
     _sorted: dict[str, tuple[Sequence[Stored], Sequence[Stored]]] = field(default_factory=dict)
@@ -334,6 +337,7 @@ class Registry:
             stored = self._store(query).create(resource.kept(body), now=now)
         if not _is_dry(query):
             self._react(stored, resource)
+            self._settle(stored, resource)
             stored = self.store.get(stored.key) or stored
         return Answer(self.document(stored, resource), 201, warnings)
 
@@ -409,6 +413,19 @@ class Registry:
     def _store(self, query: Mapping[str, str]) -> Store:
         """Returns the store to write to: for a dry run a copy."""
         return self.store.fork() if _is_dry(query) else self.store
+
+    def _settle(self, stored: Stored, resource: Resource) -> None:
+        """Lets a new Service have its addresses and ports before the answer. Takes it back, and raises
+        ApiError, if it asks for what it cannot have.
+        """
+        if (resource.group, resource.kind) != ("", "Service"):
+            return
+        causes = [status.Cause("FieldValueInvalid", *one) for one in self.settle()]
+        if causes:
+            if self.store.get(stored.key) is not None:
+                self.store.finalize(stored.key)
+            self.settle()
+            raise status.invalid(resource, stored.key.name, causes)
 
     def _react(self, stored: Stored, resource: Resource) -> None:
         """Does what an API server itself does after a write."""
@@ -524,6 +541,7 @@ class Registry:
             stored = self._store(query).create(resource.kept(new), now=self.now())
         if not _is_dry(query):
             self._react(stored, resource)
+            self._settle(stored, resource)
             stored = self.store.get(stored.key) or stored
         return Answer(self.document(stored, resource), 201)
 

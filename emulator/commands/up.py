@@ -61,15 +61,16 @@ def up(args: argparse.Namespace) -> int:
 
 def add_down(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "cluster", nargs="?", default="", metavar="NAME|PID", help="which cluster, when several are running"
+        "name", nargs="?", default="", metavar="NAME|PID", help="which cluster, when several are running"
     )
+    add_cluster_choice(parser)
 
 
 def down(args: argparse.Namespace) -> int:
     """Ends a cluster that stays up, and returns when nothing of it is left."""
     from ..run.up import end_cluster
 
-    end_cluster(args.cluster)
+    end_cluster(args.name or args.cluster)
     return Exit.OK
 
 

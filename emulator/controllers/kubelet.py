@@ -171,10 +171,9 @@ def _end(plane: ControlPlane, facts: Facts, stored: Stored) -> None:
         if stored.uid in facts.up:  # its rules go first: it ends in the next round
             facts.changed.add(stored.uid)
             return
-    if at <= plane.now:
+    if at <= plane.now and not stored.finalizers:  # the last finalizer's end is an event that comes here
         facts.ending.pop(stored.uid, None)
-        if not stored.finalizers:
-            plane.store.finalize(stored.key)
+        plane.store.finalize(stored.key)
 
 
 def grace_needed(document: Mapping[str, Any]) -> float:

@@ -14,6 +14,7 @@ from ..api.registry import Registry
 from ..controllers.apps.disruption import may_evict
 from ..controllers.apps.namespaces import ROOT_CA
 from ..controllers.kubelet import rfc3339
+from ..errors import InputError
 from ..serving.identity import Identity
 from ..serving.server import Server
 from ..store.objects import Key
@@ -41,6 +42,7 @@ async def api_server(
         random.SystemRandom().randrange,
         tokens=identity.tokens,
         may_evict=_may_evict,
+        settle=partial(_settle, engine),
     )
     registry.provide_namespaces()
     identity.tokens.exists = partial(_exists, engine.plane.store)
@@ -63,6 +65,23 @@ def _provide_authority(engine: Engine, certificate: str) -> None:
     metadata = {"name": ROOT_CA, "namespace": "kube-system"}
     document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     engine.plane.store.write({**document, "data": {"ca.crt": certificate}}, now=rfc3339(time.time()))
+
+
+def _settle(engine: Engine) -> list[tuple[str, str]]:
+    """Lets the controllers act on what was written, and returns the problems that are new since."""
+    plane = engine.plane
+    known = set(plane.findings.problems)
+    plane.now = rfc3339(time.time())
+    try:
+        plane.reconcile()
+        found = plane.findings.problems
+    except InputError as error:
+        found = error.problems
+    return [
+        (f"Invalid value: {one.what}" + (f" ({one.hint})" if one.hint else ""), one.path)
+        for one in dict.fromkeys(found)
+        if one not in known
+    ]
 
 
 def _exists(store: Store, bound: Mapping[str, Any]) -> bool:

@@ -88,6 +88,7 @@ class Engine:
             await self._wanted.wait()
             self._wanted.clear()
             await self._cycle()
+            await asyncio.sleep(0)  # whatever cycles ask for, requests are answered between them
             if not self._wanted.is_set():
                 self._idle.set()
 

@@ -86,8 +86,7 @@ class PodRuntime:
         try:
             number = self._launcher.start(launch, descriptors)
         except OSError as error:
-            for fd in ends:
-                os.close(fd)
+            _close(ends)
             raise RuntimeRefusedError(str(error)) from None
         finally:
             for fd in set(descriptors):
@@ -99,8 +98,7 @@ class PodRuntime:
         if refusal := await self._waiting[number]:
             self._running.pop(number, None)
             self._pods.pop(number, None)
-            for fd in ends:
-                os.close(fd)
+            _close(ends)
             raise RuntimeRefusedError(f"cannot run it: {refusal}")
         kill = partial(self._kill, number)
         return await _Started.open(ends, ended, kill, tty)
@@ -157,13 +155,19 @@ class PodRuntime:
         meta = pod["metadata"]
         key = f"{meta['namespace']}/{meta['name']}"
         self._find(pod, container)
-        if previous:
+        path = self._journal.path(key, container)
+        run = self._engine.facts.runs.get(meta["uid"], {}).get(container)
+        if previous and (run is None or run.last is None):
             raise RuntimeRefusedError(
                 f'previous terminated container "{container}" in pod "{meta["name"]}" not found'
             )
-        path = self._journal.path(key, container)
         lines, at = [*_read(self._journal.older(key, container), 0)[0]], 0
         new, at = _read(path, 0)
+        if run is not None and run.last is not None:  # a log begins with its container
+            begin = run.last_since if previous else run.since
+            end = run.since if previous else "~"
+            shown = [line for line in (*lines, *new) if begin[:19] <= line.time[:19] < end[:19]]
+            return shown, _nothing() if previous else self._follow(path, at, meta["uid"])
         return [*lines, *new], self._follow(path, at, meta["uid"])
 
     async def _follow(self, path: Path, at: int, uid: str) -> AsyncIterator[LogLine]:
@@ -195,6 +199,12 @@ class PodRuntime:
         except BaseException:
             sock.close()
             raise
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for fd in descriptors:
+        if fd >= 0:  # the input that nobody asked for has none
+            os.close(fd)
 
 
 def _socket() -> socket.socket:
@@ -340,6 +350,13 @@ class _Attached:
 
 
 # --- files of logs -----------------------------------------------------------------------------------------
+
+
+async def _nothing() -> AsyncIterator[LogLine]:
+    """Yields nothing: a container that has ended logs no more."""
+    lines: tuple[LogLine, ...] = ()
+    for line in lines:
+        yield line
 
 
 def _identity(path: Path) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import shlex
 import signal
 import socket
 import stat
@@ -57,6 +58,7 @@ from .run import Options, Run, bring_up, prepare
 _READY = "is ready"  # the word by which a detached cluster is known to be up
 _PATIENCE = 120.0  # seconds that podwire up --detach waits for it
 _END = 20.0  # seconds that podwire down waits
+_MARK = "# podwire made this kubeconfig, and removes it when its cluster ends\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +186,14 @@ def _kubeconfig_file(wanted: Path | None, text: str) -> Iterator[Path]:
     owner = sudo_caller(os.environ) if os.geteuid() == 0 else None
     try:
         with suppress(FileNotFoundError):
+            if path.is_symlink() or not path.read_text(errors="replace").startswith(_MARK):
+                raise UsageError(f"{path} is there, and is not podwire's: name a new file with --kubeconfig")
             path.unlink()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
             if owner:
                 os.fchown(fd, *owner)
-            file.write(text)
+            file.write(_MARK + text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; name another with --kubeconfig") from None
     mine = path.stat()
@@ -406,6 +410,6 @@ def _greet(cluster: _Cluster) -> None:
         return
     say(
         f"{cluster.state.name} {_READY}: it stays up until Ctrl-C, or podwire down.\n"
-        f"  export KUBECONFIG={cluster.path}\n"
+        f"  export KUBECONFIG={shlex.quote(str(cluster.path))}\n"
         "  kubectl get pods -A -o wide\n"
     )

@@ -189,6 +189,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
         bad = json.dumps({**service, "spec": {"ports": [{}]}})
         assert "spec.ports[0].port" in cluster.kubectl("create", "-f", "-", stdin=bad, code=1)
+        kubectl = cluster.kubectl
+        asked = ("create", "service", "nodeport", "one", "--tcp=80", "--node-port=30080", "-o")
+        said = kubectl(*asked, "jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}")
+        assert re.fullmatch(r"10\.96\.\d+\.\d+ 30080", said)
+        again = kubectl("create", "service", "nodeport", "two", "--tcp=80", "--node-port=30080", code=1)
+        assert 'Service "two" is invalid' in again
+        assert "30080" in again
+        assert "two" not in kubectl("get", "services")
+        assert "nosuch" in kubectl("exec", "client", "--", "nosuch", code=1)
         unknown = json.dumps({"apiVersion": "example.org/v1", "kind": "Crown", "metadata": {"name": "c"}})
         assert "no matches for kind" in cluster.kubectl("apply", "-f", "-", stdin=unknown, code=1)
         items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": n}} for n in "ab"]
@@ -253,3 +262,29 @@ def test_mistakes_are_told_in_a_line(words: tuple[str, ...], said: str) -> None:
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_kubectl
+def test_deleted_jobs_go_with_their_pods_and_the_api_answers_on(tmp_path: Path) -> None:
+    with up(tmp_path) as cluster:
+        held = {"name": "held", "finalizers": ["example.org/keep"]}
+        spec = {"containers": [{"name": "c", "image": "x"}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": held, "spec": spec}
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        for name in ("a", "b"):
+            cluster.kubectl("create", "job", name, "--image=x")
+        cluster.until(lambda: cluster.kubectl("get", "pods", "--no-headers").count("Running") == 4)
+        cluster.kubectl("delete", "job", "a", "b")
+        cluster.kubectl("delete", "pod", "held", "--wait=false")
+        cluster.until(lambda: cluster.kubectl("get", "pods", "--no-headers").count("Running") == 1)
+        assert "Terminating" in cluster.kubectl("get", "pod", "held")
+        cluster.kubectl("patch", "pod", "held", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+        cluster.until(lambda: "held" not in cluster.kubectl("get", "pods", "-o", "name"))
+
+
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
+    other = tmp_path / "config"
+    other.write_text("contexts: mine")
+    done = podwire("up", "--kubeconfig", str(other))
+    assert (done.returncode, other.read_text()) == (2, "contexts: mine")
+    assert "is not podwire's" in done.stderr

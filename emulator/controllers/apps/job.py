@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ...objects.kinds import Workload
 from ...store.manifests import render
-from ...store.objects import Stored
+from ...store.objects import Key, Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
 from ..workloads import COMPLETION_INDEX, JOB_LABELS
@@ -21,6 +21,7 @@ from .documents import (
     ENDED,
     Document,
     condition,
+    controller_of,
     is_ready,
     number,
     part,
@@ -46,6 +47,8 @@ _MOST_LOOKS = 50
 
 
 def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
+    if events is None or any(one.type == "DELETED" and one.stored.key.kind == "Job" for one in events):
+        _free_orphans(plane)
     changed = touched(plane, events, ("Job",), ("Pod",))
     for _ in range(_MOST_LOOKS):
         before = plane.store.resourceVersion
@@ -56,6 +59,14 @@ def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
                 _Look(plane, now, pods).sync()
         if not has_changed(plane, before):
             return
+
+
+def _free_orphans(plane: ControlPlane) -> None:
+    """Lets go of Pods whose Job is gone: nobody counts their end any more."""
+    for pod in plane.store.list("Pod"):
+        owner = controller_of(pod) if TRACKING in pod.finalizers else None
+        if owner is not None and plane.store.get(Key("Job", pod.key.namespace, owner.name)) is None:
+            drop_finalizer(plane, pod, TRACKING)
 
 
 class _Look:
