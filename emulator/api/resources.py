@@ -199,7 +199,7 @@ def _row(
 
 
 def _rows() -> Iterator[Resource]:
-    everything, wide = ("all",), {"namespaced": False}
+    everything = ("all",)
     create = ("create",)
     core = ("", "v1")
     yield _row(*core, "Binding", "bindings", verbs=create)
@@ -237,7 +237,7 @@ def _rows() -> Iterator[Resource]:
     yield _row("batch", "v1", "Job", "jobs", categories=everything, sub=_STATUS)
     yield _row("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
     net = ("networking.k8s.io", "v1")
-    yield _row(*net, "IngressClass", "ingressclasses", **wide)  # type: ignore[arg-type]
+    yield _row(*net, "IngressClass", "ingressclasses", namespaced=False)
     yield _row(*net, "Ingress", "ingresses", "ing", sub=_STATUS)
     yield _row(*net, "IPAddress", "ipaddresses", "ip", namespaced=False)
     yield _row(*net, "NetworkPolicy", "networkpolicies", "netpol")

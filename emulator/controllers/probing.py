@@ -110,6 +110,10 @@ class Streak:
     _last: bool | None = None
     _count: int = 0
 
+    def begin_anew(self) -> None:
+        """Forgets all results: the container was started again."""
+        self.good, self._last, self._count = self.spec.kind == "liveness", None, 0
+
     def note(self, good: bool) -> bool:
         """Takes a result; returns whether as many in a row agree as it takes to say so."""
         self._count = self._count + 1 if good is self._last else 1

@@ -111,9 +111,8 @@ class Probes:
         before = runs.get(container) or Run(facts.up.get(stored.uid, now))
         end = Ended(_KILLED, now, "its liveness or startup probe failed")
         runs[container] = Run(now, None, before.restarts + 1, end, before.since)
-        for kind, streak in watched.streaks[container].items():
-            watched.streaks[container][kind].good = kind == "liveness"
-            streak._count = 0
+        for streak in watched.streaks[container].values():
+            streak.begin_anew()
         facts.changed.add(stored.uid)
 
     async def _try(self, document: Mapping[str, Any], spec: ProbeSpec) -> bool:

@@ -53,3 +53,12 @@ def test_it_takes_as_many_results_in_a_row_as_the_probe_says() -> None:
     assert (told, streak.good) == ([False, False, False, True], True)
     told = [streak.note(good) for good in (False, False, True, False, False, False)]
     assert (told, streak.good) == ([False, False, False, False, False, True], False)
+
+
+def test_a_container_that_was_started_again_is_probed_anew() -> None:
+    spec = ProbeSpec(kind="readiness", container="c", action=TcpSocket(80), failures=2)
+    streak = Streak(spec, good=False)
+    streak.note(True)
+    streak.begin_anew()
+    assert not streak.good
+    assert [streak.note(False), streak.note(False)] == [False, True]
