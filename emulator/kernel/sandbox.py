@@ -27,6 +27,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, cast
@@ -58,7 +59,11 @@ class SandboxDiedError(PodwireError):
 
 
 class Channel:
-    """Connects the worker to the supervisor: a pipe that carries pairs of the kind of message and a value."""
+    """Connects the sandbox to the supervisor: a pipe that carries pairs of the kind of message and a value.
+
+    One process writes at a time. A message longer than PIPE_BUF (4,096 bytes) is several writes, and another
+    process' message could come between them (pipe(7)).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -284,6 +289,8 @@ def _enter(function: Callable[[Channel], object], channel: Channel, supervisor: 
     os.close(alive_reader)
     channel.announce({"init": init})
     channel.close()
+    with suppress(BrokenPipeError):  # init has ended already
+        os.write(alive_writer, b"\n")  # from now on the processes below this one write to the channel
     status = _wait_for(init)
     os.close(alive_writer)  # kept so far: its closing tells PID 1 that the keeper is gone
     return status
@@ -373,7 +380,8 @@ def _init(function: Callable[[Channel], object], channel: Channel, alive: int) -
     """Runs as PID 1 of the sandbox."""
     try:
         linux.die_with_parent(signal.SIGKILL)
-        if select.select([alive], [], [], 0)[0]:  # end of file: the keeper was gone before the line above
+        told = os.read(alive, 1)  # waits until the keeper has written its last message
+        if not told or select.select([alive], [], [], 0)[0]:  # end of file: the keeper is gone
             os._exit(1)
         os.close(alive)
         _prepare_mounts()

@@ -133,9 +133,8 @@ def run_side_by_side(*runs: Sequence[str]) -> list[dict[str, int]]:
         done = list(
             pool.map(lambda words: podwire(*words, "--captures", "none", "-o", "json", timeout=300), runs)
         )
-    assert [run.returncode for run in done] == [0] * len(runs), [
-        run.stderr + run.stdout[-2000:] for run in done
-    ]
+    for run in done:
+        assert run.returncode == 0, run.stderr + run.stdout[-2000:]
     return [json.loads(run.stdout)["summary"] for run in done]
 
 

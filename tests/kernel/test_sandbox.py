@@ -53,6 +53,21 @@ def test_a_killed_worker_is_no_result() -> None:
         sandbox.run(lambda _: os.kill(os.getpid(), signal.SIGKILL))
 
 
+def test_one_process_at_a_time_writes_to_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load lets the keeper wait before its only message. A long announcement of the worker
+    would be torn by it.
+    """
+    announce = sandbox.Channel.announce
+
+    def late(channel: sandbox.Channel, info: dict[str, object]) -> None:
+        time.sleep(0.5 if "init" in info else 0)
+        announce(channel, info)
+
+    monkeypatch.setattr(sandbox.Channel, "announce", late)
+    begun = time.monotonic()
+    assert sandbox.run(lambda _: time.monotonic()) - begun > 0.5
+
+
 RUN = f"""
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
