@@ -1,15 +1,20 @@
-"""Reports Service addresses that several nodes have, in a mode that gives them to every node."""
+"""Reports what only a mode does that puts Services' addresses on every node, and has the kernel balance:
+Service addresses that several nodes have, and endpoints that the kernel does not take.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..cluster.state import ProxySettings
-from ..net import Address
-from ..objects.kinds import Node, Pod, Service
+from ..net import Address, Prefix, addresses_of
+from ..objects.config import ProxyMode
+from ..objects.kinds import EndpointSlice, Node, Pod, Service
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code
 from .findings import Findings
+
+EVERY_NODE = "every node"
 
 
 def notice_bound(
@@ -37,6 +42,29 @@ def notice_bound(
                     ip=ip,
                     node=owners[ip],
                     mode=proxy.mode,
+                )
+
+
+def notice_not_taken(
+    slices: Iterable[EndpointSlice],
+    nodes: Sequence[Node],
+    hosts: Prefix,
+    mode: ProxyMode,
+    findings: Findings,
+) -> None:
+    """Notes each endpoint at a multicast address, or at the broadcast address of a network that a node is in:
+    there the kernel does not take it (docs/semantics 13).
+    """
+    broadcasts = {Prefix(cidr).broadcast: node.name for node in nodes for cidr in node.spec.podCIDRs}
+    broadcasts[hosts.broadcast] = EVERY_NODE
+    for item in slices:
+        key = f"{item.metadata.namespace}/{item.serviceName}"
+        for ip in addresses_of(hosts.family, (e.addresses[0] for e in item.endpoints if e.addresses)):
+            where = broadcasts.get(ip, "" if ip.unicast else EVERY_NODE)
+            if where:
+                findings.notice(
+                    f"Service {key} has the endpoint {ip}, a broadcast or multicast address on {where}: the "
+                    f"kernel refuses it there, and kube-proxy in {mode} mode logs that and leaves it out"
                 )
 
 

@@ -45,7 +45,7 @@ from ..store.errors import ExpiredError
 from ..store.objects import Key, Stored, key_of
 from ..store.store import Event, Store
 from .addresses import address_pods
-from .bound import notice_bound
+from .bound import notice_bound, notice_not_taken
 from .checks import check_flows, dialled_ports
 from .clients import check_clients, external_clients
 from .clusterflags import ClusterFlags, cluster_flags
@@ -129,6 +129,7 @@ _TELLERS = (
     "balancer",
     "targets",
     "bound",
+    "not taken",
 )
 
 
@@ -677,6 +678,7 @@ class ControlPlane:
         speakers = self._derive("speakers", self._speakers, services, slices, nodes)
         if proxy.mode in BINDING_MODES:
             self._derive("bound", notice_bound, services, nodes, pods, speakers, proxy)
+            self._derive("not taken", notice_not_taken, led, nodes, networks.hosts, proxy.mode)
         state = ClusterState(
             name=inventory.name,
             seed=self._seed,

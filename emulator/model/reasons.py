@@ -64,6 +64,7 @@ class Why(Enum):
     # deviations of one mode
     EMPTY_LOCAL_LIST_REJECTED = "empty-local-list-rejected", 13
     EMPTY_LOCAL_LIST_ANY = "empty-local-list-any", 13
+    NOT_TAKEN = "not-taken", 13
     SENDS_FROM_SERVICE_ADDRESS = "sends-from-service-address", 13
     ONLY_ITSELF = "only-itself", 13
     SERVICE_ADDRESS_OTHER_PORT = "service-address-other-port", 13

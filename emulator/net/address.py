@@ -108,6 +108,15 @@ class Address(_Text):
         ip = ipaddress.ip_address(str(self))
         return not (ip.is_unspecified or ip.is_loopback or ip.is_link_local or ip.is_multicast)
 
+    @property
+    def unicast(self) -> bool:
+        """Returns whether a kernel takes it for one machine's, whatever its routes say: it is no multicast
+        address, and not IPv4's limited broadcast. (Linux routes 0.1.2.3 as any other since 5.3.)
+        """
+        if self.family is IPV4:
+            return not (self.number >> 28 == 0xE or self.number == 0xFFFFFFFF)
+        return self.number >> 120 != 0xFF
+
     def offset(self, number: int) -> Address:
         """Returns the address that is ``number`` further on (or back)."""
         return Address.of_number(self.family, self.number + number)
@@ -185,6 +194,11 @@ class Prefix(_Text):
     def last(self) -> Address:
         """Returns the last address: of IPv4 the broadcast address."""
         return self.first.offset(self.size - 1)
+
+    @property
+    def broadcast(self) -> Address | None:
+        """Returns the address of all its hosts: of IPv4 the last, if it has more than two (RFC 3021)."""
+        return self.last if self.family is IPV4 and self.size > 2 else None
 
     def nth(self, number: int) -> Address:
         """Returns the address ``number`` places after the first; from behind if negative. Raises

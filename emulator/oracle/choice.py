@@ -11,6 +11,23 @@ from .facts import Facts
 
 
 def choose_endpoints(facts: Facts, met: Translation) -> tuple[Endpoint, ...]:
+    """Returns the endpoints that attempts are led to: those of the list that applies, without
+    :func:`left_out`.
+    """
+    listed, out = _listed(facts, met), left_out(facts, met)
+    return tuple(endpoint for endpoint in listed if endpoint not in out) if out else listed
+
+
+def left_out(facts: Facts, met: Translation) -> tuple[Endpoint, ...]:
+    """Returns the endpoints of the list that applies that the node's kernel does not take (docs/semantics
+    13).
+    """
+    if not facts.deviates("leaves out what is no machine's"):
+        return ()
+    return tuple(e for e in _listed(facts, met) if not facts.is_machines(met.node, e.address))
+
+
+def _listed(facts: Facts, met: Translation) -> tuple[Endpoint, ...]:
     """Returns the list that applies: every ready endpoint where policies are unknown. Some modes use the
     Cluster list of a Service with external addresses in place of an empty Local list (docs/semantics 13, 15).
     """

@@ -10,15 +10,12 @@ from dataclasses import replace
 
 from ..model.flows import Client, Flow
 from ..model.reasons import Reason, Why
-from ..net import Endpoint, is_loopback
+from ..net import Address, Endpoint, is_loopback
 from ..objects.config import FlowProtocol, Outcome
 from ..objects.references import ObjectRef, node_ref, service_ref
 from .facts import Facts, Likeness
 from .promise import Promise, answers, ending
 from .source import direct_source
-
-# nobody forwards it, and no ICMP error is about it (RFC 1812, 5.3.5.1 and 4.3.2.7)
-_LIMITED_BROADCAST = "255.255.255.255"
 
 
 def promise_direct(facts: Facts, flow: Flow) -> Promise:
@@ -56,7 +53,8 @@ def outcome_at(
     facts: Facts, ip: str, port: int, protocol: FlowProtocol, *, through_node: bool = True
 ) -> Outcome:
     """Returns the outcome of dialling ``ip`` itself, whichever client does; ``through_node``: by way of a
-    node that runs kube-proxy.
+    node that runs kube-proxy. Nobody forwards broadcast and multicast addresses here, and no ICMP error is
+    about them (RFC 1812, 5.3.5.1 and 4.3.2.7).
     """
     owner = facts.owners.get(ip)
     if owner is not None:
@@ -65,7 +63,7 @@ def outcome_at(
         return "rejected"
     if through_node and facts.semantics.guards_service_subnet and ip in facts.state.serviceSubnet:
         return "rejected" if ip in facts.table.cluster_ips else "dropped"
-    return "dropped" if is_unanswered(facts, ip) or ip == _LIMITED_BROADCAST else "unreachable"
+    return "dropped" if is_unanswered(facts, ip) or not Address(ip).unicast else "unreachable"
 
 
 def is_unanswered(facts: Facts, ip: str) -> bool:

@@ -134,6 +134,15 @@ class Facts:
             one.netns for one in found if one.kind == "pod" or (one.kind == "node" and not alone)
         )
 
+    def is_machines(self, node: str, ip: Address) -> bool:
+        """Returns whether ``node`` sees ``ip`` as an address of one machine: no multicast address, and no
+        broadcast address of a network that it is in.
+        """
+        hosts = self.state.hostSubnet
+        own = [Prefix(self.state.podCIDR(node))]
+        own += [hosts] if any(address in hosts for address in self.state.node[node].internalIPs) else []
+        return ip.unicast and all(ip != network.broadcast for network in own)
+
     def is_on_link(self, ip: str) -> bool:
         """Returns whether ``ip`` is a Service's address, and some machine takes it for a neighbour's or for a
         network's own: one of a podCIDR, or the first or last of the host network, that nobody else has.

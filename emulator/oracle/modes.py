@@ -111,6 +111,8 @@ Deviates = Literal[
     "source ranges without endpoints",
     # a node's own packets to a ClusterIP are masqueraded without a local-traffic detector, too
     "masquerades a node's own packets",
+    # an endpoint at a broadcast or multicast address is left out where the node sees it as one
+    "leaves out what is no machine's",
     # an open connection ends with its Service
     "ends connections with the Service",
     # an address that several Services claim is in the sets of each
@@ -164,6 +166,13 @@ DEVIATIONS: tuple[Deviation, ...] = (
     ),
     Deviation(
         "masquerades a node's own packets", "ipvs", _IPVS, 13, "from the very address, and masqueraded"
+    ),
+    Deviation(
+        "leaves out what is no machine's",
+        "ipvs",
+        _IPVS,
+        13,
+        "an endpoint at its own network's broadcast address is left out",
     ),
     Deviation(
         "ends connections with the Service",

@@ -14,7 +14,7 @@ from ..model.reasons import Reason, Why
 from ..net import Address, Endpoint
 from ..objects.references import ObjectRef, node_ref, service_ref
 from .attempts import attempts_to_meet
-from .choice import choose_endpoints, is_local_for_everyone
+from .choice import choose_endpoints, is_local_for_everyone, left_out
 from .destination import Translation
 from .direct import is_unanswered, outcome_at
 from .endpoints import in_source_ranges, load_balancer_ips
@@ -59,9 +59,10 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
     service = service_ref(met.endpoints.service.key)
     if not met.endpoints.usable_at(met.node):
         return ending("rejected", Reason(why=Why.NO_ENDPOINT, objects=(service,)))
-    chosen = choose_endpoints(facts, met)
+    chosen, out = choose_endpoints(facts, met), left_out(facts, met)
+    not_taken = [Reason(why=Why.NOT_TAKEN, objects=(node_ref(met.node),), endpoints=out)] if out else []
     if not chosen:
-        return _without_own(facts, met)
+        return ending("rejected", not_taken[0]) if not_taken else _without_own(facts, met)
     if all(is_martian_at_endpoint(facts, met, b) for b in chosen):
         because = Reason(
             why=Why.SENDS_FROM_SERVICE_ADDRESS,
@@ -95,6 +96,7 @@ def promise_by_endpoints(facts: Facts, flow: Flow, met: Translation) -> Promise:
         *explain_ways(met.node, ways),
         *([Reason(why=Why.NO_CONNECTION_WITH, endpoints=tuple(martian))] if martian else []),
         *([Reason(why=Why.UNSERVED, endpoints=unserved)] if unserved else []),
+        *not_taken,
     ]
     if "delivered" not in ends.outcomes:
         because = Reason(why=Why.LEADS_TO_ENDPOINTS, objects=(service,), then=tuple(exceptions))

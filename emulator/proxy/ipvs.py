@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 
 from ..cluster.state import ClusterState
 from ..net import Address, InterfaceAddress, Prefix, TransportProtocol, host_prefix, loopback
+from ..objects.kinds import Node
 from ..objects.references import ObjectRef
 from ..plan.ipvs import AddressSet, Edit, RealServer, SetKind, VirtualServer, ipvsadm_words
 from ..plan.operations import AddAddress, AddDummy, LoadIpset, LoadIpvs, Operation, SetSysctl
@@ -178,6 +179,7 @@ class _Node:
         self.family = state.family
         self.primary = primary_ip(me, self.family)
         self.own = frozenset(local_addresses(state, name))
+        self.broadcasts = frozenset(_broadcasts(state, me))
         self.scheduler = state.proxy.scheduler
         self.node_port_ips = tuple(_node_port_ips(state, name))
         self.sets: dict[str, dict[str, None]] = {set_name: {} for set_name in _SETS}
@@ -240,10 +242,17 @@ class _Node:
             port=number,
             scheduler=self.scheduler,
             persistence=port.affinitySeconds,
-            servers=tuple(RealServer(e.ip, e.port) for e in endpoints),
+            servers=tuple(RealServer(e.ip, e.port) for e in endpoints if self._takes(e.ip)),
         )
         self.servers.setdefault(server.key, server)
         self.served_by.setdefault(server.key, (field, self.origins))
+
+    def _takes(self, ip: Address) -> bool:
+        """Returns whether the kernel takes ``ip`` for a real server: an address of one machine, as this node
+        sees it (net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_new_dest). kube-proxy logs what it refuses, and goes on
+        (pkg/proxy/ipvs/proxier.go, syncEndpoint).
+        """
+        return ip.unicast and ip not in self.broadcasts
 
     def _add_balancer(self, port: ServicePortFacts, ip: str) -> None:
         """Adds a load-balancer address. The node's own packets to one have that very address as their source,
@@ -274,6 +283,16 @@ class _Node:
                     self.add(f"KUBE-NODE-PORT-{local}SCTP-HASH", f"{ip},sctp:{port.nodePort}", origin)
             else:
                 self.add(f"KUBE-NODE-PORT-{local}{port.protocol}", str(port.nodePort), origin)
+
+
+def _broadcasts(state: ClusterState, node: Node) -> Iterator[Address]:
+    """Yields the broadcast addresses of the networks that ``node`` is in."""
+    networks = [Prefix(state.podCIDR(node.name))] if state.podCIDR(node.name) else []
+    if any(ip in state.hostSubnet for ip in node.internalIPs):
+        networks.append(state.hostSubnet)
+    for network in networks:
+        if network.broadcast:
+            yield network.broadcast
 
 
 def _endpoints(choice: EndpointChoice, local: bool) -> Sequence[EndpointFacts]:

@@ -97,6 +97,7 @@ _TEXTS: Mapping[Why, str] = {
         "externalTrafficPolicy Local, and {node} has no endpoint: {mode} mode takes any, "
         "which answers past it"
     ),
+    Why.NOT_TAKEN: "the kernel of {node} takes no broadcast or multicast address as an endpoint: {endpoints}",
     Why.SENDS_FROM_SERVICE_ADDRESS: (
         "{how} under externalTrafficPolicy Local from {node}, which has no "
         "endpoint: it sends from the address that it dialled, a martian source for the node of {endpoints}, "

@@ -264,8 +264,19 @@ OWN = (
         + service(
             "hosted", "type: NodePort, externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30082}]"
         )
-        + endpoints("hosted", "{addresses: [172.18.0.3], nodeName: worker-1}"),
+        + endpoints("hosted", "{addresses: [172.18.0.3], nodeName: worker-1}")
+        + service("shouted", "ports: [{port: 80}]")
+        + endpoints("shouted", "{addresses: [10.244.1.255]}", "{addresses: [255.255.255.255]}")
+        + service("half", "ports: [{port: 80}]")
+        + endpoints("half", "{addresses: [10.244.1.255]}", "{addresses: [172.18.255.255]}", WEB_2),
         (
+            refused(
+                "an endpoint at its own network's broadcast address is left out",
+                "near",
+                "{service: shouted, port: 80}",
+            ),
+            dropped("elsewhere it is an endpoint as any other", "far", "{service: shouted, port: 80}"),
+            Row("others are met beside it", "near", "{service: half, port: 80}", "web-2", "own"),
             dropped(
                 "source ranges come before the want of an endpoint",
                 "stranger",

@@ -1,4 +1,4 @@
-"""Tests the notices about Service addresses of a cluster in ipvs mode."""
+"""Tests the notices about Service addresses and endpoints of a cluster in ipvs mode."""
 
 from __future__ import annotations
 
@@ -56,3 +56,27 @@ def test_a_nodes_address_must_be_no_services(mode: str, nodes: tuple[str, ...], 
     notices = told(settled(*nodes, config, web))
     warning = "Service default/web has 172.18.0.4, the address of worker-2: in ipvs mode"
     assert sum(notice.startswith(warning) for notice in notices) == said
+
+
+@pytest.mark.parametrize(
+    ("ip", "mode", "where"),
+    [
+        pytest.param("10.244.1.255", "ipvs", "worker-1", id="the broadcast address of a podCIDR"),
+        pytest.param("172.18.255.255", "ipvs", "every node", id="the one of the nodes' network"),
+        pytest.param("255.255.255.255", "ipvs", "every node", id="the limited broadcast"),
+        pytest.param("10.244.1.254", "ipvs", "", id="one of a machine"),
+        pytest.param("10.244.1.255", "iptables", "", id="iptables mode"),
+    ],
+)
+def test_an_endpoint_that_the_kernel_does_not_take_is_named(ip: str, mode: str, where: str) -> None:
+    config = f"{{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, mode: {mode}}}"
+    end = (
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, ports: [{port: 80}], "
+        "metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}, "
+        f"endpoints: [{{addresses: [{ip}]}}]}}"
+    )
+    nodes = (node("worker-1", "172.18.0.3", cidr="10.244.1.0/24"), node("worker-2", "172.18.0.4"))
+    notices = [text for text in told(settled(*nodes, config, service("web", PORT), end)) if "kernel" in text]
+    assert [f"endpoint {ip}, a broadcast or multicast address on {where}:" in text for text in notices] == (
+        [True] if where else []
+    )

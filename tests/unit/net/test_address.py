@@ -248,3 +248,28 @@ def test_a_prefix_may_end_in_an_ipv4_mapped_address() -> None:
     prefix = Prefix("::/80")
     assert prefix.last.number == (1 << 48) - 1
     assert prefix.is_within(Prefix("::/0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "unicast"),
+    [
+        *(("0.1.2.3", True), ("1.0.0.0", True), ("223.255.255.255", True), ("224.0.0.1", False)),
+        *(("239.255.255.255", False), ("240.0.0.1", True), ("255.255.255.254", True)),
+        *(("255.255.255.255", False), ("ff02::1", False), ("fe80::1", True), ("::1", True)),
+    ],
+)
+def test_address_of_one_machine(text: str, unicast: bool) -> None:
+    """Follows what the IPVS of kernel 6.1 took for a real server, and RFC 4291."""
+    assert Address(text).unicast == unicast
+
+
+@pytest.mark.parametrize(
+    ("prefix", "broadcast"),
+    [
+        *(("10.244.1.0/24", "10.244.1.255"), ("10.0.0.0/30", "10.0.0.3"), ("10.0.0.0/31", None)),
+        *(("10.0.0.1/32", None), ("fd00::/64", None)),
+    ],
+)
+def test_broadcast_address(prefix: str, broadcast: str | None) -> None:
+    """Follows fib_add_ifaddr (net/ipv4/fib_frontend.c): none of prefixes of one or two addresses."""
+    assert Prefix(prefix).broadcast == broadcast

@@ -351,3 +351,23 @@ def test_a_hairpin_rests_on_the_section_of_its_policy(policy: str, section: int)
     promise = promised(state, "web-0", NODE_IP["worker-1"], NODE_PORT)
     assert promise.backends == {ON_1: "node"}
     assert promise.because.sections == {section}
+
+
+@pytest.mark.parametrize(
+    ("who", "ends", "outcome", "backends"),
+    [
+        pytest.param("client", ("10.244.1.255",), "rejected", set(), id="alone"),
+        pytest.param("client", ("255.255.255.255",), "rejected", set(), id="the limited broadcast"),
+        pytest.param("worker-2", ("10.244.1.255",), "dropped", set(), id="seen from another node"),
+        pytest.param("worker-2", ("172.18.255.255",), "rejected", set(), id="the nodes' network"),
+        pytest.param("client", ("10.244.1.255", WEB_1), "delivered", {ON_2}, id="beside another"),
+    ],
+)
+def test_an_endpoint_that_is_no_machines_is_left_out(
+    who: str, ends: Sequence[str], outcome: str, backends: set[Endpoint]
+) -> None:
+    state = make_state(node_ports(), slices=(make_slice(*map(make_endpoint, ends)),), **IPVS)
+    promise = expect(state, make_flow(state, who, WEB_IP, 80))
+    assert (promise.outcome, set(promise.backends)) == (outcome, backends)
+    left_out = "no broadcast or multicast address as an endpoint" in say(promise.because)
+    assert left_out == (outcome != "dropped")

@@ -8,7 +8,10 @@ from emulator.proxy.ipvs import balancing
 from emulator.schedule.planner import plan_cluster
 from tests.unit.states import (
     NODE_IP,
+    WEB_1,
     WEB_IP,
+    make_endpoint,
+    make_slice,
     make_state,
     node_port_service,
 )
@@ -28,6 +31,17 @@ def test_a_node_does_not_get_its_own_address_a_second_time() -> None:
             entry for item in found.sets if item.name == "KUBE-IPVS-IPS" for entry in item.entries
         } == addresses
         assert (OWN, 80) in {(server.ip, server.port) for server in found.servers}
+
+
+def test_an_endpoint_that_the_kernel_refuses_is_left_out() -> None:
+    """Leaves out what the node's kernel takes for no machine's (net/netfilter/ipvs/ip_vs_ctl.c,
+    ip_vs_new_dest): kube-proxy logs that and goes on.
+    """
+    ends = ("10.244.1.255", "172.18.255.255", "224.1.2.3", WEB_1)
+    slices = (make_slice(*map(make_endpoint, ends)),)
+    part = balancing(make_state(node_port_service(), slices=slices, proxy={"mode": "ipvs"}))
+    for node, taken in (("worker-1", {WEB_1}), ("worker-2", {WEB_1, "10.244.1.255"})):
+        assert {real.ip for server in part(node).servers for real in server.servers} == taken
 
 
 def test_time_outs_are_every_nodes() -> None:
