@@ -54,8 +54,8 @@ def test_a_killed_worker_is_no_result() -> None:
 
 
 def test_one_process_at_a_time_writes_to_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine under load lets the keeper wait before its only message. A long announcement of the worker
-    would be torn by it.
+    """Lets the keeper wait before its only message, as a machine under load does: a long announcement of the
+    worker would be torn by it.
     """
     announce = sandbox.Channel.announce
 
