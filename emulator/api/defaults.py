@@ -1,6 +1,6 @@
 """Fills in what kube-apiserver fills in: at decoding, at admission, and when an object is made or changed.
 
-Pure. A document of Kubernetes' own types gets their shape (:mod:`.shaping`); a custom resource stays as
+Pure. A document of Kubernetes' own types gets their shape (:mod:`.shapes`); a custom resource stays as
 it is. Sources: k/k pkg/apis/*/v1/defaults.go (defaults of each type), plugin/pkg/admission (service accounts,
 tolerations, priority), pkg/registry/*/strategy.go (status, generated values). Kept out on purpose, since no
 controller here would take them away again: the finalizers of volumes in use, and the taint of a new Node that
@@ -13,7 +13,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from . import shaping
+from . import shapes
 from .quantities import amount
 from .resources import Resource
 from .schemas import definition_of
@@ -32,7 +32,7 @@ def decoded(resource: Resource, document: Mapping[str, Any]) -> Document:
     whole = {**document, "apiVersion": resource.apiVersion, "kind": resource.kind}
     if type_ is None or resource.schema is not None:
         return whole
-    result: Document = shaping.shaped(type_, whole, _FILLS)
+    result: Document = shapes.shaped(type_, whole, _FILLS)
     return result
 
 
@@ -502,7 +502,7 @@ _FILLED: Mapping[str, Callable[[Document], None]] = {
 }
 
 
-def _fill(type_: str) -> shaping.Fill:
+def _fill(type_: str) -> shapes.Fill:
     values, more = _VALUES.get(type_, {}), _FILLED.get(type_)
     unset = (None, "", 0) if type_ == f"{_CORE}Probe" else (None, "")
 
@@ -516,7 +516,7 @@ def _fill(type_: str) -> shaping.Fill:
     return fill
 
 
-_FILLS: Mapping[str, shaping.Fill] = {type_: _fill(type_) for type_ in {*_VALUES, *_FILLED}}
+_FILLS: Mapping[str, shapes.Fill] = {type_: _fill(type_) for type_ in {*_VALUES, *_FILLED}}
 
 
 # --- admission, and the making of objects -----------------------------------------------------------------

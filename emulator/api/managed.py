@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import fieldsets, schemas, typed
 from .fieldsets import NONE, Path, Paths
-from .shapes import filled, written
+from .shapes import written
 from .status import ApiError, apply_conflict, bad_request
 
 Document = dict[str, Any]
@@ -122,7 +122,7 @@ def update(live: Document | None, new: Document, write: Write) -> Document:
     types = _types(new, write)
     before = _bare(live) if live is not None else _empty(new)
     try:
-        entries = _updated(types, filled(before), filled(_bare(new)), entries, write)
+        entries = _updated(types, written(before), written(_bare(new)), entries, write)
     except typed.TypedError:  # a list without its keys: the API server keeps what it had, and never refuses
         if known:
             metadata["managedFields"] = copy.deepcopy(known)
@@ -149,10 +149,10 @@ def apply(live: Document | None, config: Document, write: Write, *, force: bool 
     faults = types.validate(config)
     if faults:
         raise _misfit(config, faults)
-    current = filled(_bare(base))
+    current = written(_bare(base))
     if not known and live is not None:
         first = replace(write, manager=BEFORE_FIRST, subresource="")
-        known = _updated(types, filled(_empty(config)), current, {}, first)
+        known = _updated(types, written(_empty(config)), current, {}, first)
     try:
         merged, entries = _applied(types, current, config, known, write, force)
     except _ConflictsError as error:
@@ -169,7 +169,7 @@ def _result(
 ) -> Document:
     """Returns the document after an apply, with the times of entries that changed."""
     owner = _owner(write, "Apply", "")
-    merged = filled(merged)
+    merged = written(merged)
     changed = live is None or not typed.same(current, merged)
     result: Document = merged if changed else _bare(live or {})
     result = written(result)

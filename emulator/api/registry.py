@@ -675,7 +675,8 @@ class Registry:
             raise status.internal("this API issues no tokens")
         spec = body.get("spec")
         spec = spec if isinstance(spec, dict) else {}
-        seconds = spec.get("expirationSeconds", 3600)
+        seconds = spec.get("expirationSeconds")
+        seconds = 3600 if seconds is None else seconds
         if not isinstance(seconds, int) or isinstance(seconds, bool) or not 600 <= seconds <= 1 << 32:
             raise status.bad_request(
                 f"spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration less than 10"

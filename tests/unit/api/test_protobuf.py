@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.api import protobuf
+from emulator.api.shapes import written
 from emulator.api.status import ApiError
 
 GOLDEN = Path(__file__).parents[2] / "golden/kubectl-bodies/v1.37.1.json"
@@ -21,7 +22,8 @@ RAW = [base64.b64decode(row["body"]) for row in BODIES]
 
 @pytest.mark.parametrize("row", BODIES, ids=lambda row: row["command"])
 def test_a_body_of_kubectl_is_the_object_that_it_prints(row: dict[str, Any]) -> None:
-    assert protobuf.decode(base64.b64decode(row["body"])) == row["document"]
+    """Compares the written forms, since the golden file has no fields whose value is null."""
+    assert protobuf.decode(base64.b64decode(row["body"])) == written(row["document"])
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"k8s\x00", b"k8s\x00\x0a\xff", RAW[0][:-3]], ids=repr)

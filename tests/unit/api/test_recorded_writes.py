@@ -17,7 +17,7 @@ import pytest
 
 from emulator.api import managed, patch, typed
 from emulator.api.resources import RESOURCES
-from emulator.api.shapes import filled, written
+from emulator.api.shapes import written
 from emulator.api.status import ApiError
 
 GOLDEN = Path(__file__).parents[2] / "golden/apiserver/writes.json.gz"
@@ -34,7 +34,7 @@ def owners(document: dict[str, Any]) -> list[str]:
 
 def bare(document: dict[str, Any]) -> dict[str, Any]:
     metadata = {key: value for key, value in document["metadata"].items() if key not in GIVEN}
-    return filled(written({**document, "metadata": metadata}))
+    return written({**document, "metadata": metadata})
 
 
 def order(document: dict[str, Any]) -> list[Any]:

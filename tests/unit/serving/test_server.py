@@ -102,7 +102,8 @@ def test_token_of_a_service_account_opens() -> None:
         token, _ = identity.tokens.issue("default", {"name": "builder", "uid": uid})
         headers = {"Authorization": f"Bearer {token}"}
         path = "/api/v1/namespaces/default/serviceaccounts/builder/token"
-        code, given = await client.json("POST", path, {"spec": {"audiences": ["vault"]}}, headers=headers)
+        spec = {"audiences": ["vault"], "expirationSeconds": None}
+        code, given = await client.json("POST", path, {"spec": spec}, headers=headers)
         assert code == 201
         code, review = await client.json(
             "POST",

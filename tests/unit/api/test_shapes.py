@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emulator.api.shaping import shaped
+from emulator.api.shapes import members, shaped, written
 
 CORE = "io.k8s.api.core.v1."
 
@@ -46,3 +46,29 @@ def test_defaults_are_filled_in_from_the_outside() -> None:
     fills = {f"{CORE}{name}": fill(name) for name in ("Volume", "VolumeSource", "SecretVolumeSource")}
     shaped(f"{CORE}Volume", {"name": "a", "secret": {}}, fills)
     assert order == ["Volume", "VolumeSource", "SecretVolumeSource"]
+
+
+def test_a_document_is_written_as_its_structs_are() -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "spec": {"ports": [], "typo": 1},
+        "metadata": {"name": "a"},
+    }
+    assert written(service) == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "a"},
+        "spec": {},
+        "status": {"loadBalancer": {}},
+    }
+
+
+def test_a_custom_resource_has_no_struct() -> None:
+    custom = {"apiVersion": "example.com/v1", "kind": "Widget", "spec": {"empty": []}}
+    assert written(custom) is custom
+
+
+def test_a_member_of_an_embedded_struct_names_it() -> None:
+    assert members(f"{CORE}Volume")["secret"].through == ("VolumeSource",)
+    assert members(f"{CORE}Volume")["name"].through == ()
