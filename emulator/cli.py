@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from . import __version__
-from .commands import about, capture, completion, diff, doc, graph, plan, run, running, up
+from .commands import about, capture, check, completion, diff, doc, graph, plan, run, running, up
 from .commands.parser import Command, HelpFormatter, Parser, add_nothing
 from .errors import Exit, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
@@ -103,6 +103,11 @@ def _commands() -> dict[str, Command]:
         "down": Command("end a cluster that stays up", up.add_down, up.down),
         "kubeconfig": Command(
             "print the path of a running cluster's kubeconfig", up.add_kubeconfig, up.kubeconfig
+        ),
+        "check": Command(
+            "send flows through a running cluster, judged by its objects as they are then",
+            check.add_check,
+            check.check,
         ),
         "plan": Command(
             "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and "

@@ -79,13 +79,19 @@ def _with_commands(parsers: Collection[str]) -> Any:
 
 
 def _targets(prefix: str, **how: Any) -> list[str]:
+    from ..load.targets import topology_names
+
+    names = (name for name in topology_names(TOPOLOGIES) if name.startswith(prefix))
+    return [*names, *_files(prefix, **how)]
+
+
+def _files(prefix: str, **how: Any) -> list[str]:
     from argcomplete.completers import FilesCompleter
 
-    from ..load.targets import MANIFEST_SUFFIXES, topology_names
+    from ..load.targets import MANIFEST_SUFFIXES
 
     endings = tuple(suffix.removeprefix(".") for suffix in (*MANIFEST_SUFFIXES, ".py"))
-    files = list(FilesCompleter(endings)(prefix, **how))
-    return [*(name for name in topology_names(TOPOLOGIES) if name.startswith(prefix)), *files]
+    return list(FilesCompleter(endings)(prefix, **how))
 
 
 def _directories(prefix: str, **how: Any) -> list[str]:
@@ -139,6 +145,7 @@ _COMPLETERS: Mapping[str, Any] = {
     "container": _containers,
     "targets": _targets,
     "filename": _targets,
+    "flowchecks": _files,
     "kustomize": _directories,
     "captures": _directories,
     "name": _names,

@@ -20,7 +20,7 @@ from ..objects.config import FlowCheck, Inventory, ProxyMode
 from ..objects.kinds import Loaded, Origin
 from ..objects.references import ObjectRef, node_ref, service_ref
 from ..store.objects import key_of
-from .checks import dialled_ports
+from .checks import check_flows, dialled_ports
 from .clusterflags import cluster_flags
 from .findings import Draft, Findings
 from .networks import choose_networks
@@ -71,6 +71,31 @@ def play(
     return Scenario(
         state=_dialled(first, begin), flowChecks=begin, steps=tuple(steps), origins=_origins(inventory)
     )
+
+
+def send_once(state: ClusterState, checks: tuple[Loaded[FlowCheck], ...]) -> Scenario:
+    """Returns the scenario in which the flows of ``checks`` are sent through a cluster that is up, as it is
+    in ``state``. Raises InputError with every reference that leads nowhere, and for steps.
+    """
+    findings = Findings()
+    for loaded in checks:
+        if loaded.object.steps:
+            what = "has steps, which change the cluster"
+            findings.problem(loaded.origin, "spec.steps", what, "podwire run sends them; check sends flows")
+    check_flows(
+        checks,
+        state.pods,
+        state.waiting,
+        state.services,
+        state.nodes,
+        state.clients,
+        state.listeners,
+        state.commands,
+        findings,
+    )
+    if findings.problems:
+        raise InputError(findings.problems)
+    return Scenario(state=_dialled(state, checks), flowChecks=checks)
 
 
 def _origins(inventory: Inventory) -> Mapping[ObjectRef, Origin]:

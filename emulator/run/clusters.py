@@ -50,6 +50,7 @@ class Running:
     members: tuple[Member, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     kubeconfig: str = ""  # where its kubeconfig lies; "": it has no API, or is not ready
+    control: str = ""  # the name of the socket at which it is asked (:mod:`.control`); "": it is not ready
 
     @property
     def note(self) -> str:
@@ -98,6 +99,7 @@ def read_announcement(pid: int, info: Mapping[str, object]) -> Running:
         members=tuple(_members(info.get("members"))),
         addresses={ip: printable(name) for ip, name in _pairs(info.get("addresses")) if _is_address(ip)},
         kubeconfig=_text(info.get("kubeconfig")),
+        control=_text(info.get("control")),
     )
 
 

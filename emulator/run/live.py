@@ -93,12 +93,13 @@ class Live:
         self.run_commands(state)
 
     @contextmanager
-    def listening(self, schedule: Schedule | None = None) -> Iterator[None]:
+    def listening(self, schedule: Schedule | None = None, *, keep: bool | None = None) -> Iterator[None]:
         """Captures in every namespace as long as the context lasts. ``schedule``: the flows sent meanwhile,
-        if not those that this cluster was made for.
+        if not those that this cluster was made for; ``keep``: whether the frames are wanted when all is
+        judged, if that is another than it was.
         """
         if schedule:
-            self._schedule = schedule
+            self._schedule, self._keep = schedule, self._keep if keep is None else keep
             self._prepare_to_listen()
         try:
             self._tap(self._schedule.state, self.applied.namespaces)

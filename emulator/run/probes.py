@@ -116,17 +116,20 @@ class Probes:
         facts.changed.add(stored.uid)
 
     async def _try(self, document: Mapping[str, Any], spec: ProbeSpec) -> bool:
-        """Returns whether one probe succeeds in time."""
-        work = self._act(document, spec)
+        """Returns whether one probe succeeds in time, which begins when its socket is open: the thread that
+        opens it may be changing the kernel, or sending flows for ``podwire check``.
+        """
         try:
-            return await asyncio.wait_for(work, spec.timeout)
+            if isinstance(spec.action, Exec):
+                running = self._run(document, spec.container, spec.action.command)
+                return await asyncio.wait_for(running, spec.timeout) == 0
+            return await self._connect(document, spec.action, spec.timeout)
         except (OSError, asyncio.TimeoutError, h11.RemoteProtocolError):
             return False
 
-    async def _act(self, document: Mapping[str, Any], spec: ProbeSpec) -> bool:
-        action = spec.action
-        if isinstance(action, Exec):
-            return await self._run(document, spec.container, action.command) == 0
+    async def _connect(
+        self, document: Mapping[str, Any], action: HttpGet | TcpSocket, seconds: float
+    ) -> bool:
         meta = document["metadata"]
         pod = self._engine.state.pod.get(f"{meta['namespace']}/{meta['name']}")
         if pod is None or not pod.ips or not action.port:
@@ -135,9 +138,13 @@ class Probes:
         enter = self._engine.namespaces.call_in
         sock = await self._engine.in_kernel(partial(enter, pod.spec.nodeName, partial(_socket, target)))
         with sock:
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(sock, (action.host or str(target.address), action.port))
-            return True if isinstance(action, TcpSocket) else await _get(sock, action, target)
+            return await asyncio.wait_for(_ask(sock, action, target), seconds)
+
+
+async def _ask(sock: socket.socket, action: HttpGet | TcpSocket, target: Endpoint) -> bool:
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, (action.host or str(target.address), action.port))
+    return True if isinstance(action, TcpSocket) else await _get(sock, action, target)
 
 
 def _socket(target: Endpoint) -> socket.socket:

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..cluster.scenario import Scenario
 from ..cluster.state import ClusterState
@@ -60,6 +60,9 @@ from .reporting import (
     save_evidence,
     tell_missing,
 )
+
+if TYPE_CHECKING:
+    from .control import Door
 
 T = TypeVar("T")
 
@@ -108,10 +111,20 @@ def run_cluster(scenario: Scenario, options: Options) -> int:
     others = options.keep and any(one.stays for one in find_running())  # seen from out here alone
     which = f" --cluster {os.getpid()}" if others else ""
 
-    def conclude(report: Report, live: Live) -> Exit:
-        return _conclude(run, delivery, report, live, which)
+    def inside(channel: sandbox.Channel, at: Door | None = None) -> Exit:
+        def conclude(report: Report, live: Live) -> Exit:
+            return _conclude(run, delivery, report, live, which, at)
 
-    return sandbox.run(lambda channel: run_inside(channel, run, delivery, conclude))
+        if at:
+            channel.announce({"control": at.name})  # whoever asks before the verdicts waits
+        return run_inside(channel, run, delivery, conclude)
+
+    if not options.keep:
+        return sandbox.run(inside)
+    from .control import door  # with asyncio, which is slow to import
+
+    with door() as at:
+        return sandbox.run(partial(inside, at=at))
 
 
 def observe(scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options) -> Report:
@@ -301,12 +314,13 @@ def _counted(items: Iterable[T], step: Step) -> Iterator[T]:
         step(1)
 
 
-def _conclude(run: Run, delivery: Delivery, report: Report, live: Live, which: str) -> Exit:
+def _conclude(run: Run, delivery: Delivery, report: Report, live: Live, which: str, at: Door | None) -> Exit:
     _timed(run, report)
-    if run.options.keep:
+    if at:
         from .stay import stay  # with asyncio, which is slow to import
 
-        stay(live, invite(run.schedule.moments[-1].state, which))
+        state = run.schedule.moments[-1].state
+        stay(live, invite(state, which), at, state, run.schedule.scenario.flowChecks)
     if delivery.failed:
         return Exit.BAD_INPUT
     return Exit.OK if report.ok else Exit.FLOW_FAILED

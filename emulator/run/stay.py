@@ -5,20 +5,46 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
+from ..cluster.state import ClusterState
+from ..errors import UsageError
+from ..objects.config import FlowCheck
+from ..objects.kinds import Loaded
+from .checking import Check, Checking
+from .control import Answer, Door, answering
 from .live import Live
 
+T = TypeVar("T")
 
-def stay(live: Live, said: str) -> None:
-    """Prints ``said`` on standard error, and returns at SIGINT. Raises WorkerError as soon as a server,
+
+def stay(live: Live, said: str, at: Door, state: ClusterState, checks: Sequence[Loaded[FlowCheck]]) -> None:
+    """Prints ``said`` on standard error, answers at the door, and returns at SIGINT. ``state`` is the state
+    of the cluster, ``checks`` are the FlowChecks of its input. Raises WorkerError as soon as a server,
     speaker or proxy has ended.
     """
-    asyncio.run(_stay(live, said))
+    asyncio.run(_stay(live, said, at, partial(_answer, live, state, checks)))
     print(file=sys.stderr)
 
 
-async def _stay(live: Live, said: str) -> None:
+async def _answer(
+    live: Live, state: ClusterState, checks: Sequence[Loaded[FlowCheck]], request: object
+) -> AsyncIterator[object]:
+    async def now() -> ClusterState:
+        return state
+
+    async def call(function: Callable[[], T]) -> T:
+        return function()  # nothing else happens in a cluster that only stays
+
+    if not isinstance(request, Check):
+        raise UsageError("nothing changes in a cluster of --keep: podwire up runs one that lives")
+    yield await Checking(live, now, lambda: checks, call).check(request)
+
+
+async def _stay(live: Live, said: str, at: Door, answer: Answer) -> None:
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
 
@@ -39,7 +65,8 @@ async def _stay(live: Live, said: str) -> None:
         loop.add_reader(channel, check)
     print(said, file=sys.stderr, flush=True)
     try:
-        await over
+        async with answering(at, answer):
+            await over
     finally:
         for channel in channels:
             loop.remove_reader(channel)

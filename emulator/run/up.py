@@ -40,7 +40,8 @@ from ..kernel import sandbox
 from ..model.expectations import Expectation
 from ..model.flows import Flow
 from ..model.results import FlowResult
-from ..objects.config import Inventory, ProxyMode
+from ..objects.config import FlowCheck, Inventory, ProxyMode
+from ..objects.kinds import Loaded
 from ..proxy.planner import ProxyPlanner
 from ..report.files import sudo_caller
 from ..report.output import complain, say
@@ -49,8 +50,10 @@ from ..schedule.schedule import Moment, plan_flows
 from ..serving.certificates import kubeconfig
 from ..serving.identity import Identity
 from .announcement import announcement
+from .answers import Answers
 from .clock import Clock
 from .clusters import Running, choose_cluster, find_running
+from .control import Door, answering, door
 from .engine import Engine
 from .live import Live
 from .run import Options, Run, bring_up, prepare
@@ -86,6 +89,8 @@ class _Cluster:
     proxy: ProxyPlanner
     identity: Identity
     listener: socket.socket
+    door: Door
+    checks: tuple[Loaded[FlowCheck], ...]  # the FlowChecks of its input, which its API does not have
     path: Path  # where the kubeconfig lies
     settings: Settings
 
@@ -100,11 +105,23 @@ def run_up(inventory: Inventory, settings: Settings) -> int:
         proxy = ProxyPlanner()
         run = prepared(state, proxy, settings, clock)
     identity = Identity.make([str(ip) for node in state.nodes for ip in node.internalIPs])
-    with _listener(settings.port) as listener:
+    with _listener(settings.port) as listener, door() as at:
         address = f"https://127.0.0.1:{listener.getsockname()[1]}"
         text = kubeconfig(address, identity.authority.certificate, identity.admin, name=state.name)
         with _kubeconfig_file(settings.kubeconfig, text) as path:
-            cluster = _Cluster(plane, facts, state, served, proxy, identity, listener, path, settings)
+            cluster = _Cluster(
+                plane,
+                facts,
+                state,
+                served,
+                proxy,
+                identity,
+                listener,
+                at,
+                inventory.flowChecks,
+                path,
+                settings,
+            )
             return sandbox.run(lambda channel: _inside(channel, run, cluster))
 
 
@@ -341,6 +358,7 @@ def _watching(chosen: Running) -> Iterator[Callable[[float], bool]]:
 
 def _inside(channel: sandbox.Channel, run: Run, cluster: _Cluster) -> int:
     started = datetime.now(timezone.utc)
+    channel.announce({"control": cluster.door.name})  # whoever asks before it is ready waits
     with bring_up(channel, run, started, lives=True) as live:
         asyncio.run(_attend(channel, live, cluster, started))
     return Exit.OK
@@ -373,7 +391,11 @@ async def _attend(channel: sandbox.Channel, live: Live, cluster: _Cluster, start
         loop.add_reader(fd, check)
     if live.launcher is None or live.journal is None:
         raise AssertionError("a cluster that lives has a launcher and logs")
-    async with api_server(engine, live.launcher, live.journal, listeners, cluster.identity, complain):
+    answers = Answers(engine, live, cluster.served, cluster.checks)
+    async with (
+        api_server(engine, live.launcher, live.journal, listeners, cluster.identity, complain),
+        answering(cluster.door, answers.answer),
+    ):
         working = asyncio.ensure_future(engine.run())
         working.add_done_callback(lambda task: None if task.cancelled() else end(task.exception()))
         await engine.settled()

@@ -163,7 +163,7 @@ class Store:
         kind = identify(manifest)
         if isinstance(kind, Fault):
             raise InvalidError("the object", [kind])
-        if isinstance(kind, LeftOut) or kind.type is dict:
+        if isinstance(kind, LeftOut) or kind.type is dict or kind.name == "FlowCheck":  # it has a definition
             admission = self._without_namespace(admit_uninterpreted(manifest))
         elif kind.exact and kind.type not in (IPAddressPool, L2Advertisement):
             what = f"{kind.name} is no object of a cluster's API"

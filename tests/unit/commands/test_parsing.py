@@ -46,7 +46,7 @@ def test_help_is_a_command_too(words: list[str], said: str, capsys: pytest.Captu
         (["dif", "good"], "'dif' is neither a command nor a topology, a file or a directory: did you mean"),
         (["--run", "nosuch.yaml"], "nosuch.yaml: no such file or directory"),
         (["diff", "--proxy-mode", "ipvs"], "diff compares several modes, --modes iptables,nftables"),
-        (["graph", "--strict"], "unrecognized arguments: --strict: an option of run, plan, diff"),
+        (["graph", "--strict"], "unrecognized arguments: --strict: an option of run, check, plan, diff"),
         (["diff", "--modes="], "--modes names no mode; supported: iptables"),
         (["diff", "--modes", "iptables,"], "--modes has a comma too many; supported: iptables"),
     ],

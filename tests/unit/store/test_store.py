@@ -119,8 +119,8 @@ def test_a_kind_without_a_meaning_is_kept() -> None:
         pytest.param(ingress(name=".."), "metadata.name: '..' must be a path segment", id="unread name"),
         pytest.param(ingress(labels={"a": 1}), "metadata.labels.a: must be a string", id="unread labels"),
         pytest.param(
-            {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "f"}},
-            "FlowCheck is no object of a cluster's API",
+            {"apiVersion": "podwire.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "f"}},
+            "Cluster is no object of a cluster's API",
             id="ours",
         ),
     ],
@@ -132,6 +132,16 @@ def test_every_write_of_a_manifest_passes_admission(manifest: dict[str, Any], fa
         do(store, verb, manifest)
     assert fault in str(raised.value)
     assert store.resourceVersion == 0
+
+
+def test_a_flow_check_is_kept_as_a_custom_object() -> None:
+    store = Store()
+    do(
+        store,
+        "create",
+        {"apiVersion": "podwire.dev/v1alpha1", "kind": "FlowCheck", "metadata": {"name": "f"}},
+    )
+    assert [one.key.name for one in store.list("FlowCheck")] == ["f"]
 
 
 # --- replace and apply ------------------------------------------------------------------------------------
