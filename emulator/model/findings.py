@@ -1,5 +1,5 @@
 """Defines findings: why the verdict on a flow is not "pass". Pure values; ``report.prose_of_verdicts`` writes
-the sentences.
+the sentences, ``report.prose_of_limits`` those of limits.
 """
 
 from __future__ import annotations
@@ -43,17 +43,27 @@ class FlowFault(Enum):
     UNFOLLOWED = "unfollowed"  # nothing is wrong, but some attempts have no journey
 
 
+class LimitKind(Enum):
+    """Lists the limits of the kernel that drop packets without a trace."""
+
+    NEIGHBOURS = "neighbours"  # entries of the neighbour table, which all network namespaces share
+    BACKLOG = "backlog"  # a processor's queue of received packets
+    CONNTRACK = "conntrack"  # entries of connection tracking
+    UDP_BUFFER = "udp-buffer"  # one socket's
+    ACCEPT_QUEUE = "accept-queue"  # one server's
+    TCP_MEMORY = "tcp-memory"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """Describes a limit of the kernel. ``counters`` count the packets that were dropped for it, ``setting``
     is its sysctl. ``place``: the counters are the machine's or a namespace's.
     """
 
-    name: str
+    kind: LimitKind
     place: Literal["machine", "namespace"]
     counters: tuple[str, ...]
     setting: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +76,6 @@ class Reached:
     times: int
     netns: str = ""
     value: str = ""
-
-    def __str__(self) -> str:
-        where = f" in {self.netns}" if self.netns else ""
-        value = f" = {self.value}" if self.value else ""
-        times = "once" if self.times == 1 else f"{self.times} times"
-        return f"{self.limit.name}{where}, {times} ({self.limit.setting}{value})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from .expectations import Expectation
 from .findings import Finding
 from .flows import Flow, SourcePlace
 from .frames import Health
-from .journeys import Ending, Journey
+from .journeys import Journey
+from .requirements import Breach, Sentence
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -51,19 +52,24 @@ class FlowResult:
 class Requirement:
     """Holds one sentence of the Kubernetes network model, and what the packets and interfaces say about it.
 
-    ``reason`` is the first fact against it, ``ending`` how the attempt ended that shows that fact, ``more``
-    the number of other facts against it. ``asked`` is false if nothing of the run bears on it; it is
-    "unknown" then, and where the evidence was lost.
+    ``breach`` is the first fact against it, ``more`` the number of other facts against it. ``asked`` is false
+    if nothing of the run bears on it; it is "unknown" then, and where the evidence was lost. ``mode`` has
+    every ClusterIP on ``service_interface`` of the nodes ("": on none).
     """
 
-    name: str
-    text: str
+    sentence: Sentence
     verdict: Verdict
     checked: int  # how many facts it rests on
-    reason: str = ""
-    ending: Ending | None = None
+    breach: Breach | None = None
     more: int = 0
     asked: bool = True
+    mode: str = ""
+    service_interface: str = ""
+
+    @property
+    def name(self) -> str:
+        """Returns the name by which programs know it."""
+        return self.sentence.value
 
 
 class PodRow(NamedTuple):

@@ -24,7 +24,8 @@ from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import KIND_TITLES
 from ..verdicts.modes import ComparedFlow, Comparison, Status
 from .prose import say
-from .prose_of_verdicts import say_requirement, say_verdict
+from .prose_of_requirements import say_requirement, say_sentence
+from .prose_of_verdicts import say_verdict
 from .prose_of_warnings import name_object, say_warning
 from .tables import render_difference
 
@@ -78,7 +79,10 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
         _Suite(
             "Requirements",
             "requirements",
-            [_Case(r.name, _REQUIREMENT[r.verdict], say_requirement(r), r.text) for r in report.requirements],
+            [
+                _Case(r.name, _REQUIREMENT[r.verdict], say_requirement(r), say_sentence(r))
+                for r in report.requirements
+            ],
         )
     )
     suites.append(_warnings(report.warnings, report.strict))
@@ -158,7 +162,7 @@ def _requirements(comparison: Comparison) -> Iterator[_Case]:
                 f"{mode}: {requirement.name}",
                 _REQUIREMENT[requirement.verdict],
                 say_requirement(requirement),
-                requirement.text,
+                say_sentence(requirement),
             )
 
 

@@ -32,7 +32,8 @@ from .advice import CAUSES, AdviceCause, cause_of, expect_text, is_usual, not_ex
 from .flows_text import short
 from .layout import BOLD, Screen, table, words
 from .prose import say, say_of_modes
-from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_requirements import say_requirement, say_sentence
+from .prose_of_verdicts import say_ending, say_verdict
 from .prose_of_warnings import count_warnings, render_warnings
 from .run_text import notes
 
@@ -393,7 +394,7 @@ def _broken_promises(comparison: Comparison) -> Iterator[str]:
         if result.verdict != "pass" and compared.status != "unwanted"
     ]
     lines += [
-        f"FAIL in mode {mode}: {requirement.text} {say_requirement(requirement)}"
+        f"FAIL in mode {mode}: {say_sentence(requirement)} {say_requirement(requirement)}"
         for mode, report in comparison.reports.items()
         for requirement in report.requirements
         if requirement.verdict == "fail"

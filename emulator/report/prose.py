@@ -239,7 +239,7 @@ def _words(reason: Reason) -> dict[str, str]:
         "service": key,
         "node": node.name if node else "",
         "policy": service.field.rpartition(".")[2] if service else "",
-        "owner": _label(reason.objects[0]) if reason.objects else "",
+        "owner": label_of(reason.objects[0]) if reason.objects else "",
         "settings": _settings(reason),
         "endpoints": endpoints,
         "unserved": f"no server listens at {endpoints}" if endpoints else f"svc {key} has no ready endpoint",
@@ -255,7 +255,8 @@ def _words(reason: Reason) -> dict[str, str]:
     }
 
 
-def _label(ref: ObjectRef) -> str:
+def label_of(ref: ObjectRef) -> str:
+    """Returns the object as sentences name it: ``pod default/web-0``."""
     return f"{_LABELS.get(ref.kind, '')}{ref.name}" if ref.name else f"the {ref.kind}"
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..model.findings import Finding, FlowFault
 from ..model.journeys import Ending, EndingKind, Hop, Journey
-from ..model.results import FlowResult, Requirement
+from ..model.results import FlowResult
 from ..net import Endpoint
 from ..verdicts.compare import Difference, answers
 from .prose import say
+from .prose_of_limits import say_reached
 
 # by type/code (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1)
 ICMP_NAMES: Mapping[str, str] = {
@@ -116,7 +117,7 @@ def say_finding(finding: Finding) -> str:
         text = f"{lost}{join}{text}"
     if finding.limits:
         join = ": so " if finding.fault is FlowFault.SILENCE else ": for that perhaps "
-        text = f"{'; '.join(map(str, finding.limits))}{join}{text}"
+        text = f"{'; '.join(map(say_reached, finding.limits))}{join}{text}"
     return text
 
 
@@ -262,7 +263,7 @@ _FINDINGS: Mapping[FlowFault, Callable[[Finding], str]] = {
 }
 
 
-# --- differences and requirements -------------------------------------------------------------------------
+# --- differences ------------------------------------------------------------------------------------------
 
 
 def say_difference(result: FlowResult, journey: Journey, difference: Difference, said: str = "") -> str:
@@ -279,13 +280,6 @@ def say_difference(result: FlowResult, journey: Journey, difference: Difference,
     text = f"ended at {hops[-1]}" if hops else f"no packet left {result.flow.client.netns}"
     ending = say_ending(journey.ending)
     return f"{text} ({ending})" if ending and ending not in said else text
-
-
-def say_requirement(requirement: Requirement) -> str:
-    """Returns the fact that breaks ``requirement``, or what is missing ("" if it is kept)."""
-    ending = f", {say_ending(requirement.ending)}" if requirement.ending else ""
-    more = f" (and {requirement.more} more)" if requirement.more else ""
-    return f"{requirement.reason}{ending}{more}"
 
 
 # --- words ------------------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ from .failures_text import by_cause, title_of, written_at
 from .modes_text import Group, facts, group_causes, headline
 from .picture import WIDTH, Picture, draw_journey
 from .prose import say
-from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_requirements import say_requirement, say_sentence
+from .prose_of_verdicts import say_ending, say_verdict
 from .prose_of_warnings import count_warnings, place_of, say_warning
 from .report_json import PENDING
 
@@ -225,7 +226,7 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         more_causes=len(groups[MOST_CAUSES:]),
         warnings=_warned(report.warnings),
         requirements=tuple(
-            RequirementRow(r.text, r.checked, r.verdict, say_requirement(r))
+            RequirementRow(say_sentence(r), r.checked, r.verdict, say_requirement(r))
             for r in report.requirements
             if r.asked
         ),
@@ -404,7 +405,7 @@ def view_comparison(comparison: Comparison, pods: Mapping[str, str], captures: M
         more_causes=len(groups[MOST_CAUSES:]),
         warnings=_warned(comparison.warnings),
         requirements=tuple(
-            RequirementRow(f"{mode}: {r.text}", r.checked, r.verdict, say_requirement(r))
+            RequirementRow(f"{mode}: {say_sentence(r)}", r.checked, r.verdict, say_requirement(r))
             for mode, report in comparison.reports.items()
             for r in report.requirements
             if r.asked

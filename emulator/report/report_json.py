@@ -34,7 +34,8 @@ from ..verdicts.compare import (
     telling_journey,
 )
 from .prose import say
-from .prose_of_verdicts import say_ending, say_requirement, say_verdict
+from .prose_of_requirements import say_requirement, say_sentence
+from .prose_of_verdicts import say_ending, say_verdict
 from .prose_of_warnings import name_object, say_warning
 
 SCHEMA = "podwire.dev/report/v1"
@@ -62,7 +63,7 @@ def _around(report: Report, flows: list[dict[str, Any]]) -> dict[str, Any]:
         "requirements": [
             {
                 "name": r.name,
-                "text": r.text,
+                "text": say_sentence(r),
                 "verdict": r.verdict,
                 "checked": r.checked,
                 "reason": say_requirement(r),

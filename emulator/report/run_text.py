@@ -16,7 +16,7 @@ from .captures import ALL_FRAMES
 from .failures_text import failure_blocks
 from .flows_text import flow_records, flow_table, group_flows
 from .layout import BOLD, DIM, Screen, words
-from .prose_of_verdicts import say_requirement
+from .prose_of_requirements import say_requirement, say_sentence
 from .prose_of_warnings import count_warnings, render_warnings
 from .tables import node_table, render_journey, service_table, step_changes
 
@@ -92,7 +92,7 @@ def tell_cause(report: Report) -> str:
             more = f" and {counts[verdict] - 1} more" if counts[verdict] > 1 else ""
             total = _count(len(report.flows), "flow")
             return printable(f"{counts[verdict]} {verdict.upper()} of {total}: {first}{more}")
-    broken = [one.text for one in report.requirements if one.verdict == "fail"]
+    broken = [say_sentence(one) for one in report.requirements if one.verdict == "fail"]
     return printable(": ".join([*_kept(report), *broken[:1]]))
 
 
@@ -225,10 +225,9 @@ def _requirements(report: Report, screen: Screen, *, every: bool) -> str:
         if requirement.verdict == "fail" or (every and requirement.verdict == "pass"):
             word = screen.paint.verdict(requirement.verdict)
             facts = f" ({_count(requirement.checked, 'fact')})" if every else ""
-            lines += screen.say(f"{requirement.text}{facts}", f"{word}  ", "      ")
-            lines += (
-                screen.say(say_requirement(requirement), "      ", "      ") if requirement.reason else []
-            )
+            lines += screen.say(f"{say_sentence(requirement)}{facts}", f"{word}  ", "      ")
+            if why := say_requirement(requirement):
+                lines += screen.say(why, "      ", "      ")
     return "\n".join(lines)
 
 

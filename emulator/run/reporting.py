@@ -47,8 +47,9 @@ from ..report.describe import (
 )
 from ..report.layout import Screen, wants_color
 from ..report.output import Attempts, complain, say, unread_by_runner
+from ..report.prose_of_limits import say_doubted
 from ..schedule.schedule import Schedule
-from ..verdicts.limits import notices as limit_notices
+from ..verdicts.limits import group_by_limit
 from ..verdicts.requirements import merge_requirements
 from .examine import RunResults
 from .live import Live
@@ -144,7 +145,7 @@ def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]
                 f"{represented} Service {ports}, all but the first {MOST_PORTS}, {were} dialled by one Pod "
                 "and one client outside only"
             )
-    yield from limit_notices(found.limits)
+    yield from map(say_doubted, group_by_limit(found.limits))
     lost = live.recording.lost()
     if lost:
         frames = "1 frame was" if lost == 1 else f"{lost} frames were"

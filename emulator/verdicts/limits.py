@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ..model.findings import Finding, FlowFault, Limit, Reached
+from ..model.findings import Finding, FlowFault, Limit, LimitKind, Reached
 from ..model.results import FlowResult
 
 Counters = Mapping[str, int]
@@ -21,48 +21,40 @@ Counters = Mapping[str, int]
 
 LIMITS: tuple[Limit, ...] = (
     Limit(
-        name="the kernel's neighbour table, which all network namespaces share, had no room for an entry",
+        kind=LimitKind.NEIGHBOURS,
         place="machine",
         counters=("arp_cache table_fulls",),
         setting="net.ipv4.neigh.default.gc_thresh3",
-        remedy="end what else fills it (ip neighbour), or raise it: sysctl -w "
-        "net.ipv4.neigh.default.gc_thresh3=8192",
     ),
     Limit(
-        name="a processor's queue of received packets was full",
+        kind=LimitKind.BACKLOG,
         place="machine",
         counters=("softnet dropped",),
         setting="net.core.netdev_max_backlog",
-        remedy="run again when the machine is less busy, or raise it: sysctl -w "
-        "net.core.netdev_max_backlog=10000",
     ),
     Limit(
-        name="connection tracking dropped a packet",
+        kind=LimitKind.CONNTRACK,
         place="namespace",
         counters=("conntrack drop", "conntrack early_drop", "conntrack chain_toolong"),
         setting="net.netfilter.nf_conntrack_max",
-        remedy="raise it: sysctl -w net.netfilter.nf_conntrack_max=262144",
     ),
     Limit(
-        name="a UDP socket's buffer had no room for a datagram",
+        kind=LimitKind.UDP_BUFFER,
         place="namespace",
         counters=("Udp RcvbufErrors", "Udp MemErrors"),
         setting="net.core.rmem_default",
-        remedy="raise it: sysctl -w net.core.rmem_default=212992",
     ),
     Limit(
-        name="a server's queue of connections to accept was full",
+        kind=LimitKind.ACCEPT_QUEUE,
         place="namespace",
         counters=("TcpExt ListenOverflows",),
         setting="net.core.somaxconn",
-        remedy="have the server listen with a longer backlog, or send it fewer attempts",
     ),
     Limit(
-        name="TCP was short of memory",
+        kind=LimitKind.TCP_MEMORY,
         place="namespace",
         counters=("TcpExt TCPAbortOnMemory", "TcpExt PFMemallocDrop", "TcpExt TCPBacklogDrop"),
         setting="net.ipv4.tcp_mem",
-        remedy="run again when the machine has more memory to spare",
     ),
 )
 
@@ -101,19 +93,9 @@ def doubt(result: FlowResult, reached: Sequence[Reached]) -> FlowResult:
     return replace(result, verdict="unknown", finding=replace(finding, limits=tuple(reached)))
 
 
-def notices(doubted: Iterable[Reached]) -> tuple[str, ...]:
-    """Returns the notices of limits that made verdicts "unknown": one sentence a limit, and the remedy."""
-    rows: dict[str, list[Reached]] = {}
+def group_by_limit(doubted: Iterable[Reached]) -> tuple[tuple[Reached, ...], ...]:
+    """Returns the limits that made verdicts "unknown", each time once, by limit."""
+    groups: dict[LimitKind, list[Reached]] = {}
     for one in dict.fromkeys(doubted):
-        rows.setdefault(one.limit.name, []).append(one)
-    said = []
-    for group in rows.values():
-        more = (
-            f", and in {len(group) - 1} more network namespace{'s' if len(group) > 2 else ''}"
-            if len(group) > 1
-            else ""
-        )
-        said.append(
-            f"{group[0]}{more}: flows whose verdict rests on silence are UNKNOWN; {group[0].limit.remedy}"
-        )
-    return tuple(said)
+        groups.setdefault(one.limit.kind, []).append(one)
+    return tuple(map(tuple, groups.values()))

@@ -1,34 +1,23 @@
 """Checks the Kubernetes network model's own sentences, each against packets or interfaces. Pure.
 
-The sentences are those of https://kubernetes.io/docs/concepts/services-networking/ ("The Kubernetes network
-model"). Invariant: a sentence that no fact was found for is "unknown", never "pass".
+Invariant: a sentence that no fact was found for is "unknown", never "pass".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from ..cluster.state import ClusterState, pod_netns
 from ..model.flows import FlowKind
-from ..model.journeys import Ending, Journey
+from ..model.journeys import Journey
+from ..model.requirements import Breach, Disguised, Misknown, Misplaced, Missed, Sentence, Translated
 from ..model.results import FlowResult, Requirement, Verdict
 from ..net import addresses_of, family_of
+from ..objects.references import ObjectRef, service_ref
 from ..oracle.modes import SEMANTICS
 
-
-class _Fact(NamedTuple):
-    """Describes a fact about a sentence: why it breaks it ("" if it keeps it), and the ending of the attempt
-    that shows it.
-    """
-
-    against: str
-    ending: Ending | None = None
-
-
-_Facts = Iterator[_Fact]
-_BORNE_OUT = _Fact("")
+_Facts = Iterator[Breach | None]  # None: a fact that bears a sentence out
 # unknown: there was nothing to look at, at that moment
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "pass", "unknown")
 
@@ -39,42 +28,28 @@ def check_requirements(
     """Returns every sentence with its verdict, those that nothing of the run bears on, too. ``addresses``:
     network namespace → the addresses on its interfaces, 127.0.0.0/8 left out.
     """
-    mode, interface = state.proxy.mode, SEMANTICS[state.proxy.mode].service_interface
+    proxy = state.proxy.mode
     return (
         _requirement(
-            "pods-reach-pods",
-            "Every Pod reaches every other Pod, on any node, without NAT.",
+            Sentence.PODS_REACH_PODS,
             _reached(state, results, "pod-to-pod"),
-            "no flow from a Pod to another Pod's address was followed",
-            _is_lost(state, results, "pod-to-pod"),
+            lost=_is_lost(state, results, "pod-to-pod"),
         ),
         _requirement(
-            "nodes-reach-pods",
-            "Every node reaches every Pod without NAT.",
+            Sentence.NODES_REACH_PODS,
             _reached(state, results, "node-to-pod"),
-            "no flow from a node to a Pod's address was followed",
-            _is_lost(state, results, "node-to-pod"),
+            lost=_is_lost(state, results, "node-to-pod"),
         ),
         _requirement(
-            "same-address-inside-and-outside",
-            "The address that a Pod sees as its own is the one that others see it as.",
+            Sentence.SAME_ADDRESS,
             _seen_as(state, results, addresses),
-            "no Pod was heard by another",
-            _is_lost(state, results, "pod-to-pod"),
+            lost=_is_lost(state, results, "pod-to-pod"),
         ),
-        _requirement(
-            "pod-address-on-its-own-interface",
-            "A Pod's address is on an interface of the Pod's network namespace, and on no other.",
-            _on_own_interface(state, addresses),
-            "there is no Pod with a network of its own",
-        ),
-        _requirement(
-            "cluster-ip-on-no-interface",
-            "A ClusterIP is on no interface anywhere."
-            if not interface
-            else f"A ClusterIP is on no interface but the nodes' own ({mode} mode has them on {interface}).",
-            _on_no_interface(state, addresses),
-            "there is no Service with a ClusterIP",
+        _requirement(Sentence.OWN_INTERFACE, _on_own_interface(state, addresses)),
+        replace(
+            _requirement(Sentence.NO_INTERFACE, _on_no_interface(state, addresses)),
+            mode=proxy,
+            service_interface=SEMANTICS[proxy].service_interface,
         ),
     )
 
@@ -92,23 +67,21 @@ def merge_requirements(moments: Sequence[Sequence[Requirement]]) -> tuple[Requir
     return tuple(merged)
 
 
-def _requirement(name: str, text: str, facts: _Facts, nothing: str, lost: bool = False) -> Requirement:
-    """Returns one sentence with its verdict. ``lost``: evidence about it was lost, as ``nothing`` says."""
+def _requirement(sentence: Sentence, facts: _Facts, *, lost: bool = False) -> Requirement:
+    """Returns ``sentence`` with its verdict. ``lost``: evidence about it was lost."""
     found = list(facts)
-    against = [fact for fact in found if fact.against]
+    against = [fact for fact in found if fact]
     if against:
         return Requirement(
-            name=name,
-            text=text,
+            sentence=sentence,
             verdict="fail",
             checked=len(found),
-            reason=against[0].against,
-            ending=against[0].ending,
+            breach=against[0],
             more=len(against) - 1,
         )
     if not found:
-        return Requirement(name=name, text=text, verdict="unknown", checked=0, reason=nothing, asked=lost)
-    return Requirement(name=name, text=text, verdict="pass", checked=len(found))
+        return Requirement(sentence=sentence, verdict="unknown", checked=0, asked=lost)
+    return Requirement(sentence=sentence, verdict="pass", checked=len(found))
 
 
 def _direct(
@@ -148,17 +121,15 @@ def _reached(state: ClusterState, results: Sequence[FlowResult], kind: FlowKind)
         promised = result.expected.outcome == "delivered"
         translated = [change for change in journey.changes if change.readdressed]
         if translated:
-            yield _Fact(f"{result.flow.name}: {translated[0]}")
+            yield Translated(result.flow.name, translated[0])
         elif journey.unserved:
             continue  # it came to the Pod, whose server did not take it: no fault of the network
         elif promised and journey.outcome != "delivered":
-            yield _Fact(f"{result.flow.name}: {journey.outcome}", journey.ending)
+            yield Missed(result.flow.name, journey.outcome, journey.ending)
         elif journey.source_seen and journey.source_seen != journey.sent.src.address:
-            yield _Fact(
-                f"{result.flow.name}: {journey.source_seen} was seen, {journey.sent.src.address} was sent"
-            )
+            yield Disguised(result.flow.name, journey.source_seen, journey.sent.src.address)
         elif promised or journey.backend:
-            yield _BORNE_OUT
+            yield None
 
 
 def _seen_as(
@@ -167,12 +138,8 @@ def _seen_as(
     for result, journey in _direct(state, results, "pod-to-pod"):
         if journey.source_seen:
             own = addresses.get(result.flow.client.netns, frozenset())
-            whose = result.flow.client.label
-            yield _Fact(
-                ""
-                if journey.source_seen in own
-                else f"{whose} has {_list(own)}, and {result.flow.to.label} saw {journey.source_seen}"
-            )
+            client, server = result.flow.client.label, result.flow.to.label
+            yield (None if journey.source_seen in own else Misknown(client, own, server, journey.source_seen))
 
 
 def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
@@ -182,11 +149,11 @@ def _on_own_interface(state: ClusterState, addresses: Mapping[str, frozenset[str
             continue  # no address of the other family is built
         elsewhere = [netns for netns in holders.get(ip, ()) if netns != pod_netns(pod)]
         if ip not in addresses.get(pod_netns(pod), ()):
-            yield _Fact(f"{ip} of pod {pod.key} is on no interface of {pod_netns(pod)}")
+            yield Misplaced(ip, ObjectRef("Pod", pod.key), pod_netns(pod), missing=True)
         elif elsewhere:
-            yield _Fact(f"{ip} of pod {pod.key} is on an interface of {elsewhere[0]} too")
+            yield Misplaced(ip, ObjectRef("Pod", pod.key), elsewhere[0])
         else:
-            yield _BORNE_OUT
+            yield None
 
 
 def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]]) -> _Facts:
@@ -198,11 +165,7 @@ def _on_no_interface(state: ClusterState, addresses: Mapping[str, frozenset[str]
     for service in state.services:
         if service.proxied:
             for ip in addresses_of(state.family, service.spec.clusterIPs):
-                yield _Fact(
-                    f"{ip} of svc {service.key} is on an interface of {holders[ip][0]}"
-                    if ip in holders
-                    else ""
-                )
+                yield Misplaced(ip, service_ref(service.key), holders[ip][0]) if ip in holders else None
 
 
 def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]:
@@ -212,7 +175,3 @@ def _holders(addresses: Mapping[str, frozenset[str]]) -> Mapping[str, list[str]]
         for ip in own:
             holders.setdefault(ip, []).append(netns)
     return holders
-
-
-def _list(addresses: frozenset[str]) -> str:
-    return ", ".join(sorted(addresses)) or "no address"

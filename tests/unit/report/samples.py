@@ -14,6 +14,7 @@ from emulator.model.flows import Client, Destination, Flow, SourcePlace
 from emulator.model.frames import Captured
 from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
 from emulator.model.reasons import Reason, Why
+from emulator.model.requirements import Sentence
 from emulator.model.results import (
     FlowResult,
     NodeRow,
@@ -231,14 +232,8 @@ REPORT = Report(
     ),
     flows=(PASSED, FAILED),
     requirements=(
-        Requirement(name="pods-reach-pods", text="Pods reach Pods without NAT", verdict="pass", checked=12),
-        Requirement(
-            name="cluster-ip-nowhere",
-            text="A ClusterIP is on no interface",
-            verdict="unknown",
-            checked=0,
-            reason="nothing was read",
-        ),
+        Requirement(sentence=Sentence.PODS_REACH_PODS, verdict="pass", checked=12),
+        Requirement(sentence=Sentence.NO_INTERFACE, verdict="unknown", checked=0),
     ),
     notices=("left out: 3 ConfigMap, 1 Ingress",),
 )

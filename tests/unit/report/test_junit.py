@@ -76,7 +76,7 @@ def test_what_is_unknown_is_an_error_of_a_flow_and_skipped_of_a_requirement() ->
         FAILED.flow.name: ["failure"],
         "lost": ["error"],
         "pods-reach-pods": [],
-        "cluster-ip-nowhere": ["skipped"],
+        "cluster-ip-on-no-interface": ["skipped"],
     }
 
 

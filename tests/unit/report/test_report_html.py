@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 from emulator.errors import printable
 from emulator.model.flows import SourcePlace
+from emulator.model.requirements import Disguised
 from emulator.model.results import Report
+from emulator.net import Address
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report import report_html
 from emulator.report.report_html import comparison_to_html, to_html
 from emulator.verdicts.modes import compare_modes
-from tests.unit.report.samples import FAILED, PASSED, PODS, REPORT, flow
+from tests.unit.report.samples import CLIENT, FAILED, PASSED, PODS, REPORT, flow
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -128,7 +130,7 @@ def test_one_page_tells_what_the_report_holds() -> None:
         "podwire: three-networks",
         "2 flows: 1 PASS, 1 FAIL; 2 requirements: 1 PASS, 1 UNKNOWN",
         "left out: 3 ConfigMap, 1 Ingress",
-        "A ClusterIP is on no interface 0 UNKNOWN nothing was read",
+        "A ClusterIP is on no interface anywhere. 0 UNKNOWN there is no Service with a ClusterIP",
         "worker-1 worker 172.18.0.3 10.244.1.0/24 client, web-0",
         "default/web ClusterIP 10.96.0.10 80:30080/TCP, 53/UDP 2",
         "DNAT: destination 10.96.0.10:80 → 10.244.2.4:8080",
@@ -214,7 +216,9 @@ def hostile_report(text: str) -> Report:
         services=tuple(replace(row, name=text, address=text, external=(text,)) for row in REPORT.services),
         flows=(PASSED, failed),
         notices=(text,),
-        requirements=tuple(replace(r, reason=text) for r in REPORT.requirements),
+        requirements=tuple(
+            replace(r, breach=Disguised(text, Address(CLIENT), Address(CLIENT))) for r in REPORT.requirements
+        ),
     )
 
 

@@ -14,10 +14,13 @@ from wcwidth import wcswidth
 
 from emulator.model.findings import Finding, FlowFault
 from emulator.model.flows import Client, Destination, SourcePlace
+from emulator.model.journeys import Ending
+from emulator.model.requirements import Missed
 from emulator.model.results import FlowResult, Observation, PortRow, StepRows
 from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
+from emulator.report.prose_of_requirements import say_sentence
 from emulator.report.run_text import MOST_FLOWS, MOST_ROWS, ONE_SCREEN, evidence, render_text, tell_cause
 from tests.unit.report.samples import (
     CHECKED,
@@ -151,12 +154,16 @@ def test_a_long_report_of_failures_ends_with_the_result() -> None:
     assert render_text(TYPO, pods=PODS).count("2 FAIL of 2 flows") == 1
 
 
+def _missed(flow: str) -> Missed:
+    return Missed(flow, "dropped", Ending(kind="silence", place="client"))
+
+
 def test_requirements_are_shown_only_where_one_is_not_kept() -> None:
     kept, unasked = REPORT.requirements
-    assert kept.text not in text(flows=(PASSED,))
-    assert unasked.text not in text(flows=(PASSED,), form="wide")
-    shown = text(requirements=(replace(kept, verdict="fail", reason="web-1 was not reached"), unasked))
-    assert f"FAIL  {kept.text}\n      web-1 was not reached\n" in shown
+    assert say_sentence(kept) not in text(flows=(PASSED,))
+    assert say_sentence(unasked) not in text(flows=(PASSED,), form="wide")
+    shown = text(requirements=(replace(kept, verdict="fail", breach=_missed("a-flow")), unasked))
+    assert f"FAIL  {say_sentence(kept)}\n      a-flow: dropped, silence: no packet left client\n" in shown
     assert "1 of 1 network requirement FAIL" in shown
 
 
@@ -317,7 +324,7 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(
         captures=(hostile,),
         bundle=hostile,
     )
-    requirement = replace(REPORT.requirements[0], text=hostile, reason=hostile, verdict="fail")
+    requirement = replace(REPORT.requirements[0], breach=_missed(hostile), verdict="fail")
     shown = text(
         form=form,
         color=color,

@@ -8,12 +8,13 @@ import pytest
 
 from emulator.model.findings import Reached
 from emulator.model.results import FlowResult
+from emulator.report.prose_of_limits import say_doubted, say_reached
 from emulator.report.prose_of_verdicts import say_verdict
 from emulator.verdicts.limits import (
     LIMITS,
     doubt,
     find_reached,
-    notices,
+    group_by_limit,
 )
 from tests.unit.report.samples import FAILED, PASSED
 
@@ -26,7 +27,7 @@ def test_a_limit_was_met_where_its_counter_has_grown() -> None:
     after = {"arp_cache table_fulls": 480, "softnet dropped": 7, "conntrack drop": 9}
     (reached,) = find_reached(before, after, SETTINGS)
     assert reached == Reached(limit=NEIGHBOURS, times=475, value="1024")
-    assert str(reached).endswith(
+    assert say_reached(reached).endswith(
         "had no room for an entry, 475 times (net.ipv4.neigh.default.gc_thresh3 = 1024)"
     )
 
@@ -36,7 +37,7 @@ def test_counters_of_a_namespace_begin_with_nothing_and_are_added_up() -> None:
     (reached,) = find_reached({}, after, {}, "worker-1")
     assert reached == Reached(limit=CONNTRACK, times=3, netns="worker-1")
     assert (
-        str(reached)
+        say_reached(reached)
         == "connection tracking dropped a packet in worker-1, 3 times (net.netfilter.nf_conntrack_max)"
     )
 
@@ -52,7 +53,7 @@ def test_every_counter_of_a_limit_is_heeded(limit: object) -> None:
         for counter in row.counters:
             (reached,) = find_reached({}, {counter: 1}, {}, "x" if row.place == "namespace" else "")
             assert reached.limit is row
-            assert " once " in str(reached)
+            assert " once " in say_reached(reached)
 
 
 MET = (
@@ -85,7 +86,7 @@ def test_without_a_limit_nothing_is_doubted() -> None:
 
 def test_a_notice_names_limit_value_and_remedy_once() -> None:
     more = Reached(limit=CONNTRACK, times=4, netns="worker-2")
-    first, second = notices([*MET, more, *MET])
+    first, second = map(say_doubted, group_by_limit([*MET, more, *MET]))
     assert "475 times (net.ipv4.neigh.default.gc_thresh3 = 1024)" in first
     assert "sysctl -w net.ipv4.neigh.default.gc_thresh3=" in first
     assert "in worker-1, once (net.netfilter.nf_conntrack_max), and in 1 more network namespace" in second

@@ -11,6 +11,7 @@ import pytest
 from emulator.cluster.state import ClusterState
 from emulator.model.flows import FlowKind
 from emulator.model.journeys import Change, Connection, Ending, Hop, Journey
+from emulator.model.requirements import Sentence, Translated
 from emulator.model.results import (
     FlowResult,
     Observation,
@@ -18,7 +19,7 @@ from emulator.model.results import (
     Verdict,
 )
 from emulator.net import Endpoint
-from emulator.report.prose_of_verdicts import say_requirement
+from emulator.report.prose_of_requirements import say_requirement
 from emulator.verdicts.requirements import check_requirements, merge_requirements
 from tests.unit.expectations import expectation_of
 from tests.unit.states import (
@@ -241,12 +242,13 @@ def test_no_pods_no_pod_address() -> None:
     ],
 )
 def test_a_sentence_that_is_broken_once_is_broken(verdicts: tuple[Verdict, ...], merged: Verdict) -> None:
-    moments = [
-        [Requirement(name="a", text="t", verdict=verdict, checked=2, reason=verdict)] for verdict in verdicts
-    ]
-    assert merge_requirements(moments) == (
-        Requirement(name="a", text="t", verdict=merged, checked=4, reason=merged),
-    )
+    def row(verdict: Verdict, checked: int) -> Requirement:
+        breach = Translated("a-flow", SNAT) if verdict == "fail" else None
+        return Requirement(
+            sentence=Sentence.NODES_REACH_PODS, verdict=verdict, checked=checked, breach=breach
+        )
+
+    assert merge_requirements([[row(verdict, 2)] for verdict in verdicts]) == (row(merged, 4),)
 
 
 def test_a_sentence_is_unknown_where_its_evidence_was_lost_and_else_left_out() -> None:
