@@ -29,7 +29,7 @@ def decode(body: bytes, media: str) -> dict[str, Any]:
     elif media == PROTOBUF:
         found = protobuf.decode(body)
     else:
-        raise status.unsupported_media_type(media, ACCEPTED)
+        raise status.unsupported_media_type(ACCEPTED)
     if not isinstance(found, dict):
         raise status.bad_request(
             "couldn't get version/kind; json parse error: json: cannot unmarshal "

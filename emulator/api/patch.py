@@ -15,7 +15,7 @@ from typing import Any
 
 from . import schemas, typed
 from .resources import Resource
-from .status import ApiError, bad_request, unsupported_patch
+from .status import ApiError, bad_request, unsupported_media_type
 
 Document = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
@@ -58,7 +58,7 @@ def apply_patch(form: str, current: Document, body: bytes, resource: Resource) -
     accepted = [JSON_PATCH, MERGE_PATCH, "application/apply-patch+yaml"]
     if schema is not None:
         accepted.insert(2, STRATEGIC_MERGE_PATCH)
-    raise unsupported_patch(form, accepted)
+    raise unsupported_media_type(accepted)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeAlias
 
+from ..load.faults import FaultKind
 from ..store.manifests import render, view
 from ..store.objects import Key, Stored, uid_of
 from ..store.store import Store
@@ -38,6 +39,7 @@ NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words (apimachiner
 LONGEST_NAME = 63
 SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 LONGEST_LIST = 1_000_000
+PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 APPLY = "application/apply-patch+yaml"
 _KEPT_DOCUMENTS = 200_000
 # kinds that DELETE returns as they were; of others it says that they are gone
@@ -272,15 +274,11 @@ class Registry:
         initial = _flag(query, "sendInitialEvents")
         match, text = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
         if initial and match != "NotOlderThan":
-            raise status.invalid_options(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to"
-                " NotOlderThan"
-            )
+            what = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            raise status.invalid_option("resourceVersionMatch", FaultKind.FORBIDDEN, what)
         if match and "sendInitialEvents" not in query:
-            raise status.invalid_options(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless"
-                " sendInitialEvents is provided"
-            )
+            what = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            raise status.invalid_option("resourceVersionMatch", FaultKind.FORBIDDEN, what)
         wanted, current = _version_number(text), self.store.resourceVersion
         if wanted > current:
             raise status.too_large_version(wanted, current)
@@ -501,7 +499,8 @@ class Registry:
 
     def _apply(self, target: Target, patch: bytes, query: Mapping[str, str], caller: Caller) -> Answer:
         if not query.get("fieldManager"):
-            raise status.invalid_options("fieldManager: Required value: is required for apply patch")
+            what = "is required for apply patch"
+            raise status.invalid_option("fieldManager", FaultKind.REQUIRED, what)
         resource = target.resource
         configuration, warnings = self._configuration(patch, query, resource)
         _check_kind(configuration, resource)
@@ -577,11 +576,9 @@ class Registry:
         grace = _grace(stored, options)
         finalizers = [*stored.finalizers]
         policy = options.get("propagationPolicy")
-        if policy not in (None, "Background", "Foreground", "Orphan"):
-            raise status.invalid_options(
-                f'propagationPolicy: Unsupported value: "{policy}": supported values: "Background",'
-                ' "Foreground", "Orphan"'
-            )
+        if policy is not None and policy not in PROPAGATION_POLICIES:
+            what = status.supported_values(PROPAGATION_POLICIES)
+            raise status.invalid_option("propagationPolicy", FaultKind.NOT_SUPPORTED, what, policy)
         if options.get("orphanDependents") is True:
             policy = "Orphan"
         kept = [one for one in finalizers if one not in ("orphan", "foregroundDeletion")]
@@ -634,7 +631,7 @@ class Registry:
             return self._bind(target, body, query)
         if kind == ("serviceaccounts", "token"):
             return self._issue_token(target, body)
-        raise status.method_not_allowed(target.resource, "POST")
+        raise status.method_not_allowed(target.resource)
 
     def _evict(self, target: Target, body: Document, query: Mapping[str, str], caller: Caller) -> Answer:
         stored = self._must(target)
@@ -907,7 +904,8 @@ def _ends_now(stored: Stored, document: Document) -> bool:
 def _is_dry(query: Mapping[str, str]) -> bool:
     value = query.get("dryRun", "")
     if value not in ("", "All"):
-        raise status.invalid_options(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+        what = status.supported_values(["All"])
+        raise status.invalid_option("dryRun", FaultKind.NOT_SUPPORTED, what, value)
     return value == "All"
 
 

@@ -5,16 +5,18 @@ Sources: apimachinery, pkg/api/errors/errors.go and pkg/apis/meta/v1/types.go (S
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..errors import PodwireError, printable
-from ..load.faults import Fault, path_text
+from ..load.faults import IS_REQUIRED, Fault, FaultKind, path_text
 from ..store.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from .resources import Resource
 
 Document = dict[str, Any]
+MOST_SHOWN = 200  # characters of a value
 
 
 class Cause(NamedTuple):
@@ -135,8 +137,7 @@ def forbidden(resource: Resource, name: str, why: str, causes: Iterable[Sequence
     return ApiError(403, "Forbidden", message, resource=resource, name=name, causes=causes)
 
 
-def method_not_allowed(resource: Resource | None, method: str) -> ApiError:
-    del method
+def method_not_allowed(resource: Resource | None) -> ApiError:
     return ApiError(
         405,
         "MethodNotAllowed",
@@ -150,17 +151,11 @@ def not_acceptable() -> ApiError:
     return ApiError(406, "NotAcceptable", message)
 
 
-def unsupported_media_type(media: str, accepted: Sequence[str]) -> ApiError:
-    """Returns the refusal of a body in a form that is not read."""
+def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
+    """Returns the refusal of a body, or a patch, in a form that is not read."""
     known = ", ".join(accepted)
     message = f"the body of the request was in an unknown format - accepted media types include: {known}"
-    del media
     return ApiError(415, "UnsupportedMediaType", message)
-
-
-def unsupported_patch(media: str, accepted: Sequence[str]) -> ApiError:
-    """Returns the refusal of a kind of patch."""
-    return unsupported_media_type(media, accepted)
 
 
 def expired(message: str) -> ApiError:
@@ -195,14 +190,11 @@ def runtime_refused(message: str, code: int) -> ApiError:
     return ApiError(code, {404: "NotFound", 400: "BadRequest"}.get(code, "InternalError"), message)
 
 
-def invalid_options(message: str) -> ApiError:
-    """Returns the refusal of a request's parameters."""
-    field, _, rest = message.partition(": ")
+def invalid_option(field: str, kind: FaultKind, detail: str, value: Any = None) -> ApiError:
+    """Returns the refusal of a request's parameter."""
+    message = _field_error(kind, value, detail)
     return ApiError(
-        422,
-        "Invalid",
-        f' "" is invalid: {message}',
-        causes=[(_reason_of(rest), rest, field)],
+        422, "Invalid", f' "" is invalid: {field}: {message}', causes=[(kind.value, message, field)]
     )
 
 
@@ -237,28 +229,25 @@ def invalid_scale(name: str, replicas: int) -> ApiError:
     )
 
 
-_REASONS: Mapping[str, str] = {
-    "Required value": "FieldValueRequired",
-    "Unsupported value": "FieldValueNotSupported",
-    "Duplicate value": "FieldValueDuplicate",
-    "Forbidden": "FieldValueForbidden",
-    "Not found": "FieldValueNotFound",
-    "Too long": "FieldValueTooLong",
-    "Too many": "FieldValueTooMany",
+# The words of each kind, and whether the value follows them (field/errors.go, Error.ErrorBody).
+_WORDS: Mapping[FaultKind, tuple[str, bool]] = {
+    FaultKind.INVALID: ("Invalid value", True),
+    FaultKind.TYPE_INVALID: ("Invalid value", True),
+    FaultKind.REQUIRED: ("Required value", False),
+    FaultKind.NOT_SUPPORTED: ("Unsupported value", True),
+    FaultKind.DUPLICATE: ("Duplicate value", True),
+    FaultKind.FORBIDDEN: ("Forbidden", False),
+    FaultKind.TOO_MANY: ("Too many", True),
 }
 
 
-def _reason_of(message: str) -> str:
-    return next((why for words, why in _REASONS.items() if message.startswith(words)), "FieldValueInvalid")
+def _field_error(kind: FaultKind, value: Any, detail: str) -> str:
+    words, has_value = _WORDS[kind]
+    return ": ".join(filter(None, (words, _shown(value) if has_value else "", detail)))
 
 
 def cause_of(fault: Fault, document: Mapping[str, Any]) -> Cause:
-    """Returns a fault of admission as a cause: ``is required`` is a Required value, other faults are an
-    Invalid value, with the value.
-    """
-    field = path_text(fault.path)
-    if fault.what == "is required":
-        return Cause("FieldValueRequired", "Required value", field)
+    """Returns a fault of admission as a cause, with the value that ``document`` has at its field."""
     value: Any = document
     for step in fault.path:
         try:
@@ -266,17 +255,24 @@ def cause_of(fault: Fault, document: Mapping[str, Any]) -> Cause:
         except (KeyError, IndexError, TypeError):
             value = None
             break
-    hint = f" ({fault.hint})" if fault.hint else ""
-    return Cause("FieldValueInvalid", f"Invalid value: {_shown(value)}: {fault.what}{hint}", field)
+    detail = f"{fault.what} ({fault.hint})" if fault.hint else fault.what
+    if fault.kind is FaultKind.NOT_SUPPORTED:
+        detail = supported_values(fault.supported)
+    elif fault.kind is FaultKind.DUPLICATE or fault.what == IS_REQUIRED:
+        detail = ""  # the words of the kind say it
+    elif fault.kind is FaultKind.TOO_MANY:
+        value = len(value) if isinstance(value, (list, dict)) else value
+    return Cause(fault.kind.value, _field_error(fault.kind, value, detail), path_text(fault.path))
+
+
+def supported_values(values: Iterable[str]) -> str:
+    """Returns the values of a field that takes no others, as field errors name them."""
+    return "supported values: " + ", ".join(json.dumps(one) for one in sorted(values))
 
 
 def _shown(value: Any) -> str:
-    """Returns a value as field errors show it."""
-    if isinstance(value, str):
-        return '"' + printable(value[:200]) + '"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "null" if value is None else printable(str(value))[:200]
+    """Returns a value as field errors show it: as JSON."""
+    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))[:MOST_SHOWN]
 
 
 @contextmanager

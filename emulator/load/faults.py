@@ -6,9 +6,10 @@ Readers make a :class:`Fault`; ``load`` adds file, document and line and makes a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import Enum
 from typing import Any, TypeAlias
 
 from ..objects.warnings import Code
@@ -16,20 +17,52 @@ from ..objects.warnings import Code
 FieldPath: TypeAlias = tuple[str | int, ...]
 
 LONGEST_SHOWN = 60  # characters of a user's value that a message repeats
+IS_REQUIRED = "is required"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>[A-Za-z_][A-Za-z0-9_-]*)')
+
+
+class FaultKind(Enum):
+    """Lists the kinds of a field's faults. The value is the reason in the causes of a Status (apimachinery,
+    pkg/util/validation/field/errors.go, ErrorType).
+    """
+
+    INVALID = "FieldValueInvalid"
+    TYPE_INVALID = "FieldValueTypeInvalid"
+    REQUIRED = "FieldValueRequired"
+    NOT_SUPPORTED = "FieldValueNotSupported"
+    DUPLICATE = "FieldValueDuplicate"
+    FORBIDDEN = "FieldValueForbidden"
+    TOO_MANY = "FieldValueTooMany"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Holds one mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is
-    'eighty'``) and a hint what to do about it. ``code``: it is a warning, and the object is read.
+    'eighty'``) and a hint what to do about it. ``supported`` has the values of a field that takes no others.
+    ``code``: it is a warning, and the object is read.
     """
 
     path: FieldPath
     what: str
     hint: str = ""
+    kind: FaultKind = FaultKind.INVALID
+    supported: tuple[str, ...] = ()
     code: Code | None = None
+
+
+def required(path: FieldPath, more: str = "", hint: str = "") -> Fault:
+    """Returns the fault of a field that is not set; ``more`` continues the sentence."""
+    return Fault(path, IS_REQUIRED + more, hint, FaultKind.REQUIRED)
+
+
+def not_supported(path: FieldPath, value: Any, supported: Sequence[str], hint: str = "") -> Fault:
+    """Returns the fault of a field that has none of the ``supported`` words; its default hint is the nearest
+    of them.
+    """
+    what = f"must be one of {', '.join(supported)}, is {shown(value)}"
+    near_one = did_you_mean(value, supported) if isinstance(value, str) else ""
+    return Fault(path, what, hint or near_one, FaultKind.NOT_SUPPORTED, tuple(supported))
 
 
 def path_text(path: FieldPath) -> str:

@@ -44,10 +44,12 @@ from ..objects.kinds import (
 from ..objects.metallb import METALLB, IPAddressPool, L2Advertisement
 from .faults import (
     Fault,
+    FaultKind,
     FieldPath,
     cut,
     did_you_mean,
     path_text,
+    required,
     shown,
 )
 from .yamltext import Letter
@@ -197,21 +199,21 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     if version == EARLY_KIND_CLUSTER:
         version = KIND_CLUSTER
     if not isinstance(name, str) or not name:
-        what = "is required" if name in (None, "") else f"must be a string, is {shown(name)}"
-        return Fault(("kind",), what, "every Kubernetes object says its kind (Pod, Service…)")
+        hint = "every Kubernetes object says its kind (Pod, Service…)"
+        if name in (None, ""):
+            return required(("kind",), hint=hint)
+        return Fault(("kind",), f"must be a string, is {shown(name)}", hint, FaultKind.TYPE_INVALID)
     if not isinstance(version, str):
-        return Fault(("apiVersion",), f"must be a string, is {shown(version)}")
+        what = f"must be a string, is {shown(version)}"
+        return Fault(("apiVersion",), what, kind=FaultKind.TYPE_INVALID)
     group = _group(version)
     candidates = [k for k in _KINDS if k.name == name]
     for candidate in candidates:
         if version in candidate.versions:
             return candidate
     if not version and candidates:
-        return Fault(
-            ("apiVersion",),
-            f"is required for kind {name}",
-            f"write {' or '.join(k.apiVersion for k in candidates)}",
-        )
+        known_versions = " or ".join(k.apiVersion for k in candidates)
+        return required(("apiVersion",), f" for kind {name}", f"write {known_versions}")
     groups = {_group(known) for candidate in candidates for known in candidate.versions}
     known = group in _STANDARD_GROUPS | groups
     advice = "write" if known else "did you mean"
@@ -576,7 +578,7 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
     first = errors[0]
     given = first["input"]
     if first["type"] == "missing":
-        return Fault(path, "is required")
+        return required(path)
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         known = _fields_at(path[:-1], type_)
         return Fault(
@@ -604,7 +606,9 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
         hint = "write it in quotes"
     if not hint and nouns == ["an integer"] and isinstance(given, str) and given.isdecimal():
         hint = "leave the quotes out"
-    return Fault(path, f"must be {' or '.join(dict.fromkeys(nouns))}, is {shown(given)}", hint)
+    kind = FaultKind.NOT_SUPPORTED if words and isinstance(given, str) else FaultKind.TYPE_INVALID
+    what = f"must be {' or '.join(dict.fromkeys(nouns))}, is {shown(given)}"
+    return Fault(path, what, hint, kind, tuple(words))
 
 
 def _fields_at(path: FieldPath, type_: Any) -> list[str]:

@@ -135,7 +135,7 @@ class Server:
         if (resource.plural, target.subresource) in _STREAMED and resource.group == "":
             return await self._stream(request, target, query)
         if verb is None or not resource.allows(verb, target.subresource):
-            raise status.method_not_allowed(resource, method)
+            raise status.method_not_allowed(resource)
         form = forms.choose(request.headers.get("Accept", ""))
         if form is None:
             raise status.not_acceptable()
@@ -164,7 +164,7 @@ class Server:
         media = request.headers.get("Content-Type", "").split(";")[0].strip().lower()
         if verb == "patch":
             if media not in _PATCHES:
-                raise status.unsupported_patch(media, _PATCHES)
+                raise status.unsupported_media_type(_PATCHES)
             return self._object(self.registry.patch(target, body, media, query, caller), target, form, query)
         if verb in ("delete", "deletecollection"):
             options = bodies.decode(body, media) if body.strip() else {}
@@ -198,7 +198,7 @@ class Server:
         if found is None:
             return None
         if request.method not in ("GET", "HEAD"):
-            raise status.method_not_allowed(None, request.method)
+            raise status.method_not_allowed(None)
         document, media = found
         response = _response(document if isinstance(document, bytes) else forms.dump(document))
         response.headers["Content-Type"] = media
@@ -357,7 +357,7 @@ class Server:
             raise RuntimeRefusedError("no node of this API runs Pods", 501)
         if target.subresource == "log":
             if request.method != "GET":
-                raise status.method_not_allowed(target.resource, request.method)
+                raise status.method_not_allowed(target.resource)
             return await self._logs(request, self.runtime, pod, query)
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise status.bad_request("Upgrade request required")

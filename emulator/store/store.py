@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from ..load.admit import Admission, admit, admit_uninterpreted
-from ..load.faults import Fault
+from ..load.faults import Fault, required
 from ..load.schema import LeftOut, identify
 from ..objects.kinds import Loaded, Node, Origin, Pod, Service
 from ..objects.metallb import IPAddressPool, L2Advertisement
@@ -323,4 +323,4 @@ def _check_precondition(old: Stored, manifest: Mapping[str, Any]) -> None:
 def _check_name(admission: Admission) -> None:
     """Adds the fault of an object without a name: whoever generates names does it before."""
     if admission.object is not None and not admission.object.metadata.name and not admission.faults:
-        admission.faults.append(Fault(("metadata", "name"), "is required"))
+        admission.faults.append(required(("metadata", "name")))

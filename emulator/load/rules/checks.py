@@ -17,7 +17,7 @@ from ...net import (
 from ...objects.families import BUILT, ONLY_BUILT
 from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
 from ...objects.warnings import Code
-from ..faults import Fault, FieldPath, shown
+from ..faults import Fault, FaultKind, FieldPath, not_supported, required, shown
 
 MAX_PORT = 65_535
 _HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"
@@ -89,8 +89,19 @@ class Checks:
             value = value.get(step) if isinstance(value, Mapping) else None
         return value
 
-    def fault(self, path: FieldPath, what: str, hint: str = "") -> None:
-        self.faults.append(Fault(path, what, hint))
+    def fault(self, path: FieldPath, what: str, hint: str = "", kind: FaultKind = FaultKind.INVALID) -> None:
+        self.faults.append(Fault(path, what, hint, kind))
+
+    def required(self, path: FieldPath, more: str = "", hint: str = "") -> None:
+        self.faults.append(required(path, more, hint))
+
+    def forbidden(self, path: FieldPath, what: str, hint: str = "leave it out") -> None:
+        self.fault(path, what, hint, FaultKind.FORBIDDEN)
+
+    def one_of(self, path: FieldPath, value: Any, known: Sequence[str], hint: str = "") -> None:
+        """Checks that a field with a few words has one of them."""
+        if value not in known:
+            self.faults.append(not_supported(path, value, known, hint))
 
     def notice(self, path: FieldPath, what: str, code: Code | None = Code.ODD_VALUE) -> None:
         """Reports what becomes of a value: as the warning ``code``, or (None) as a notice."""
@@ -98,7 +109,7 @@ class Checks:
 
     def name(self, path: FieldPath, value: str, rule: NameRule) -> None:
         if not value:
-            self.fault(path, "is required")
+            self.required(path)
         elif len(value) > rule.longest or not rule.pattern.match(value):
             better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[: rule.longest].rstrip("-")
             self.fault(
@@ -215,20 +226,24 @@ class Checks:
             at = (*path, "matchExpressions", i)
             self.key((*at, "key"), requirement.key)
             if requirement.operator in ("In", "NotIn") and not requirement.values:
-                self.fault((*at, "values"), f"is required with {requirement.operator}")
+                self.required((*at, "values"), f" with {requirement.operator}")
             if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
-                self.fault((*at, "values"), f"must be empty with {requirement.operator}")
+                self.forbidden((*at, "values"), f"must be empty with {requirement.operator}", "")
             for j, value in enumerate(requirement.values):
                 self.label_value((*at, "values", j), value)
 
-    def unique(self, values: Iterable[tuple[FieldPath, Hashable]], what: str) -> None:
+    def unique(
+        self,
+        values: Iterable[tuple[FieldPath, Hashable]],
+        what: str,
+        kind: FaultKind = FaultKind.DUPLICATE,
+    ) -> None:
         """Checks that no two of ``values`` are equal; ``what`` is the noun for them in the message."""
         first: dict[Hashable, FieldPath] = {}
         for path, value in values:
             if value in first:
-                self.fault(
-                    path, f"{shown(value)} is the {what} of an earlier entry already", "give each its own"
-                )
+                said = f"{shown(value)} is the {what} of an earlier entry already"
+                self.fault(path, said, "give each its own", kind)
             first.setdefault(value, path)
 
     def routable(self, path: FieldPath, value: str) -> None:

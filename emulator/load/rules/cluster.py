@@ -108,7 +108,7 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
 
 def _served(path: FieldPath, server: ExternalServer, checks: Checks) -> None:
     if not server.ports:
-        checks.fault(path, "is required: what does it serve?", "write ports: [{port: 5432}]")
+        checks.required(path, ": what does it serve?", "write ports: [{port: 5432}]")
     for i, port in enumerate(server.ports):
         checks.port((*path, i, "port"), port.port)
     checks.unique(

@@ -210,7 +210,7 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
     if value.healthCheck:
         _health_check(path, value, protocol, checks)
     elif protocol != "ICMP" and value.port is None and value.nodePort is None:
-        checks.fault((*path, "port"), f"is required with {protocol}")
+        checks.required((*path, "port"), f" with {protocol}")
     ip = checks.optional_address((*path, "ip"), value.ip)
     if is_other(ip):
         checks.fault((*path, "ip"), f"{shown(ip)}: {ONLY_BUILT}")

@@ -13,9 +13,7 @@ from .checks import LABEL, SUBDOMAIN, Checks, address_range, check_metadata
 def check_pool(pool: IPAddressPool, namespaced: bool, checks: Checks) -> IPAddressPool:
     spec = pool.spec
     if not spec.addresses:
-        checks.fault(
-            ("spec", "addresses"), "is required: a pool has addresses", "172.18.255.200-172.18.255.250, say"
-        )
+        checks.required(("spec", "addresses"), ": a pool has addresses", "172.18.255.200-172.18.255.250, say")
     addresses = tuple(
         address_range(("spec", "addresses", i), text, checks) for i, text in enumerate(spec.addresses)
     )

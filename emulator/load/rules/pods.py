@@ -21,7 +21,7 @@ from ...objects.kinds import (
     Workload,
 )
 from ...objects.selectors import matches
-from ..faults import Fault, FieldPath, did_you_mean, shown
+from ..faults import Fault, FaultKind, FieldPath, required, shown
 from .checks import (
     LABEL,
     MAX_INT32,
@@ -62,7 +62,7 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
     )
     families = [(("spec", "podCIDRs", i), _family(cidr)) for i, cidr in enumerate(spec.podCIDRs)]
-    checks.unique(families, "address family")
+    checks.unique(families, "address family", FaultKind.INVALID)
     if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
         checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
     checks.taints(("spec", "taints"), spec.taints)
@@ -102,7 +102,7 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
     _one_of(("spec", "restartPolicy"), checks.value("spec", "restartPolicy"), RESTART_POLICIES, checks)
     if pod.spec.schedulingGates and pod.spec.nodeName:
         what = "may not be set until all schedulingGates are gone"
-        checks.fault(("spec", "nodeName"), what, "leave out one of the two")
+        checks.forbidden(("spec", "nodeName"), what, "leave out one of the two")
     return replace(
         pod,
         metadata=check_metadata(pod, namespaced, checks),
@@ -113,9 +113,8 @@ def check_pod(pod: Pod, namespaced: bool, checks: Checks) -> Pod:
 
 def _one_of(path: FieldPath, said: Any, known: Sequence[str], checks: Checks) -> None:
     """Checks a field that has a default and takes one of a few words."""
-    if said not in (None, "", *known):
-        hint = did_you_mean(said, known) if isinstance(said, str) else ""
-        checks.fault(path, f"must be one of {', '.join(known)}, is {shown(said)}", hint)
+    if said not in (None, ""):
+        checks.one_of(path, said, known)
 
 
 def _updates(workload: Workload, checks: Checks) -> None:
@@ -128,7 +127,7 @@ def _updates(workload: Workload, checks: Checks) -> None:
     said = checks.value("spec", field, "type")
     _one_of(("spec", field, "type"), said, known, checks)
     if said in known[1:] and checks.said("spec", field, "rollingUpdate"):
-        checks.fault(("spec", field, "rollingUpdate"), f"may not be set with type {said}", "leave it out")
+        checks.forbidden(("spec", field, "rollingUpdate"), f"may not be set with type {said}")
     rolling = ("spec", field, "rollingUpdate")
     none, surge = (0, "0%"), checks.value(*rolling, "maxSurge")
     surges = surge not in none and (surge is not None or workload.kind != "DaemonSet")  # its default is 0
@@ -155,6 +154,7 @@ def _restart_policy(workload: Workload, checks: Checks) -> None:
                 path,
                 f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}",
                 "write Never, say",
+                FaultKind.REQUIRED,
             )
     elif said not in (None, "", "Always"):
         checks.fault(
@@ -190,7 +190,7 @@ def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bo
 
 def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
     if not spec.containers:
-        checks.fault((*path, "containers"), "is required: a Pod has at least one container")
+        checks.required((*path, "containers"), ": a Pod has at least one container")
     checks.optional_name((*path, "nodeName"), spec.nodeName, SUBDOMAIN)
     checks.labels((*path, "nodeSelector"), spec.nodeSelector)
     checks.optional_name((*path, "hostname"), spec.hostname, LABEL)
@@ -210,11 +210,8 @@ def _pod_spec(path: FieldPath, spec: PodSpec, checks: Checks) -> PodSpec:
         if toleration.tolerationSeconds is not None and toleration.effect != "NoExecute":
             what = "must be NoExecute when tolerationSeconds is set"
             checks.fault((*path, "tolerations", i, "effect"), what, "or leave tolerationSeconds out")
-        elif toleration.effect and toleration.effect not in TAINT_EFFECTS:
-            what = f"must be one of {', '.join(TAINT_EFFECTS)}, is {shown(toleration.effect)}"
-            checks.fault(
-                (*path, "tolerations", i, "effect"), what, did_you_mean(toleration.effect, TAINT_EFFECTS)
-            )
+        elif toleration.effect:
+            checks.one_of((*path, "tolerations", i, "effect"), toleration.effect, TAINT_EFFECTS)
     _scheduling(path, spec, checks)
     both = [
         ((*path, field, i), c)
@@ -256,7 +253,7 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
     checks.unique(pairs, "topologyKey and whenUnsatisfiable")
     if spec.affinity is None:
         return
-    required, preferred = (
+    hard, soft = (
         "requiredDuringSchedulingIgnoredDuringExecution",
         "preferredDuringSchedulingIgnoredDuringExecution",
     )
@@ -265,22 +262,22 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
     if node.requiredDuringSchedulingIgnoredDuringExecution is not None:
         terms = node.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms
         if not terms:
-            checks.fault((*at, required, "nodeSelectorTerms"), "is required: at least one term")
+            checks.required((*at, hard, "nodeSelectorTerms"), ": at least one term")
         for i, term in enumerate(terms):
-            _node_term((*at, required, "nodeSelectorTerms", i), term, checks)
+            _node_term((*at, hard, "nodeSelectorTerms", i), term, checks)
     for i, wish in enumerate(node.preferredDuringSchedulingIgnoredDuringExecution):
-        _weight((*at, preferred, i, "weight"), wish.weight, checks)
-        _node_term((*at, preferred, i, "preference"), wish.preference, checks)
+        _weight((*at, soft, i, "weight"), wish.weight, checks)
+        _node_term((*at, soft, i, "preference"), wish.preference, checks)
     for field, pods in (
         ("podAffinity", spec.affinity.podAffinity),
         ("podAntiAffinity", spec.affinity.podAntiAffinity),
     ):
         at = (*path, "affinity", field)
         for i, pod_term in enumerate(pods.requiredDuringSchedulingIgnoredDuringExecution):
-            _pod_term((*at, required, i), pod_term, checks)
+            _pod_term((*at, hard, i), pod_term, checks)
         for i, weighted in enumerate(pods.preferredDuringSchedulingIgnoredDuringExecution):
-            _weight((*at, preferred, i, "weight"), weighted.weight, checks)
-            _pod_term((*at, preferred, i, "podAffinityTerm"), weighted.podAffinityTerm, checks)
+            _weight((*at, soft, i, "weight"), weighted.weight, checks)
+            _pod_term((*at, soft, i, "podAffinityTerm"), weighted.podAffinityTerm, checks)
 
 
 def _weight(path: FieldPath, weight: int, checks: Checks) -> None:
@@ -293,9 +290,9 @@ def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
         for i, requirement in enumerate(getattr(term, field)):
             at, operator, values = (*path, field, i), requirement.operator, requirement.values
             if operator in ("In", "NotIn") and not values:
-                checks.fault((*at, "values"), f"is required with {operator}")
+                checks.required((*at, "values"), f" with {operator}")
             elif operator in ("Exists", "DoesNotExist") and values:
-                checks.fault((*at, "values"), f"must be empty with {operator}")
+                checks.forbidden((*at, "values"), f"must be empty with {operator}", "")
             elif operator in ("Gt", "Lt") and not (len(values) == 1 and values[0].lstrip("-").isdecimal()):
                 checks.fault((*at, "values"), f"must be one whole number, in quotes, with {operator}")
             if field == "matchExpressions":
@@ -360,8 +357,11 @@ def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
     spec = written.get("spec")
     schedule = spec.get("schedule") if isinstance(spec, Mapping) else None
     if isinstance(spec, Mapping) and not _is_schedule(schedule):
-        what = "is required" if schedule in (None, "") else f"{shown(schedule)} is no schedule"
-        yield Fault(("spec", "schedule"), what, "five fields: '*/15 * * * *', say")
+        path, hint = ("spec", "schedule"), "five fields: '*/15 * * * *', say"
+        if schedule in (None, ""):
+            yield required(path, hint=hint)
+        else:
+            yield Fault(path, f"{shown(schedule)} is no schedule", hint)
 
 
 def _is_schedule(text: Any) -> bool:
@@ -387,7 +387,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
         if (getattr(spec, field) or 0) < 0:
             checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
     if spec.completionMode == "Indexed" and spec.completions is None:
-        checks.fault(("spec", "completions"), "is required with completionMode Indexed", "3, say")
+        checks.required(("spec", "completions"), " with completionMode Indexed", "3, say")
     defaulted = (
         checks.written.get("apiVersion") in SELECTOR_DEFAULTS or workload.kind == "ReplicationController"
     )
@@ -396,7 +396,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     if workload.kind == "Job" and not spec.manualSelector:
         _job_selector(workload, checks)
     elif spec.selector is None:
-        checks.fault(("spec", "selector"), "is required", "matchLabels with the labels of the template")
+        checks.required(("spec", "selector"), hint="matchLabels with the labels of the template")
     else:
         checks.label_selector(("spec", "selector"), spec.selector)
         if not spec.selector.matchLabels and not spec.selector.matchExpressions:

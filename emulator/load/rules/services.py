@@ -19,7 +19,7 @@ from ...objects.kinds import (
     ServicePort,
     ServiceSpec,
 )
-from ..faults import FieldPath, did_you_mean, shown
+from ..faults import FaultKind, FieldPath, shown
 from .checks import (
     LABEL,
     PORT_NAME,
@@ -49,7 +49,7 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
         checks.name(("spec", "externalName"), spec.externalName.removesuffix("."), SUBDOMAIN)
         for name in ("clusterIP", "clusterIPs", "ipFamilies"):
             if getattr(spec, name) not in ("", "None", ()):
-                checks.fault(("spec", name), "must not be set for an ExternalName Service")
+                checks.forbidden(("spec", name), "must not be set for an ExternalName Service", "")
     else:
         cluster_ip, cluster_ips = _cluster_ips(spec, checks)
     if service.headless and spec.type in ("NodePort", "LoadBalancer"):
@@ -59,9 +59,7 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
             "a headless Service has type ClusterIP",
         )
     if not spec.ports and spec.type != "ExternalName" and not service.headless:
-        checks.fault(
-            ("spec", "ports"), "is required", "only headless and ExternalName Services do without ports"
-        )
+        checks.required(("spec", "ports"), hint="only headless and ExternalName Services do without ports")
     _belongs_to_type(spec, checks)
     seconds = spec.sessionAffinityConfig.clientIP.timeoutSeconds
     # the API server drops it under None
@@ -114,7 +112,7 @@ def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
     if spec.type != "LoadBalancer":
         for name in ("loadBalancerSourceRanges", "loadBalancerClass", "allocateLoadBalancerNodePorts"):
             if checks.said("spec", name) and getattr(spec, name) not in ("", ()):
-                checks.fault(
+                checks.forbidden(
                     ("spec", name),
                     "may be set for a Service of type LoadBalancer only",
                     "leave it out, or change spec.type",
@@ -136,20 +134,15 @@ def _belongs_to_type(spec: ServiceSpec, checks: Checks) -> None:
     ):
         what = "may be set only with type LoadBalancer and externalTrafficPolicy Local"
         checks.fault(("spec", "healthCheckNodePort"), what, "leave it out")
-    if checks.said("spec", "trafficDistribution") and spec.trafficDistribution not in TRAFFIC_DISTRIBUTIONS:
-        what = f"must be one of {', '.join(TRAFFIC_DISTRIBUTIONS)}, is {shown(spec.trafficDistribution)}"
-        checks.fault(
-            ("spec", "trafficDistribution"),
-            what,
-            did_you_mean(spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS),
-        )
+    if checks.said("spec", "trafficDistribution"):
+        checks.one_of(("spec", "trafficDistribution"), spec.trafficDistribution, TRAFFIC_DISTRIBUTIONS)
 
 
 def _ingress(service: Service, checks: Checks) -> tuple[LoadBalancerIngress, ...]:
     path: FieldPath = ("status", "loadBalancer", "ingress")
     entries = service.status.loadBalancer.ingress
     if entries and service.spec.type != "LoadBalancer":
-        checks.fault(
+        checks.forbidden(
             path, "may be set for a Service of type LoadBalancer only", "leave it out, or change spec.type"
         )
     written = checks.value("status", "loadBalancer", "ingress")
@@ -157,7 +150,7 @@ def _ingress(service: Service, checks: Checks) -> tuple[LoadBalancerIngress, ...
         checks.optional_name((*path, i, "hostname"), entry.hostname, SUBDOMAIN)
         own = written[i] if isinstance(written, list) else None
         if not entry.ip and isinstance(own, Mapping) and own.get("ipMode") is not None:
-            checks.fault((*path, i, "ipMode"), "may not be set without ip", "leave it out")
+            checks.forbidden((*path, i, "ipMode"), "may not be set without ip")
     return tuple(
         replace(entry, ip=checks.optional_address((*path, i, "ip"), entry.ip))
         for i, entry in enumerate(entries)
@@ -175,19 +168,15 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
     if every and not first:
         checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
     families = [(("spec", "clusterIPs", i), (family_of(ip) or BUILT).word) for i, ip in enumerate(every)]
-    checks.unique(families, "address family")
+    checks.unique(families, "address family", FaultKind.INVALID)
     for i, family in enumerate(spec.ipFamilies):
-        if family not in IP_FAMILIES:
-            checks.fault(
-                ("spec", "ipFamilies", i), f"must be one of {', '.join(IP_FAMILIES)}, is {shown(family)}"
-            )
-        elif i < len(every) and every[i] != "None" and families[i][1] != family:
+        checks.one_of(("spec", "ipFamilies", i), family, IP_FAMILIES)
+        if family in IP_FAMILIES and i < len(every) and every[i] != "None" and families[i][1] != family:
             checks.fault(
                 ("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}"
             )
-    if spec.ipFamilyPolicy not in ("", *IP_FAMILY_POLICIES):
-        what = f"must be one of {', '.join(IP_FAMILY_POLICIES)}, is {shown(spec.ipFamilyPolicy)}"
-        checks.fault(("spec", "ipFamilyPolicy"), what, did_you_mean(spec.ipFamilyPolicy, IP_FAMILY_POLICIES))
+    if spec.ipFamilyPolicy:
+        checks.one_of(("spec", "ipFamilyPolicy"), spec.ipFamilyPolicy, IP_FAMILY_POLICIES)
     if spec.ipFamilyPolicy == "SingleStack":
         for name, values in (("clusterIPs", every), ("ipFamilies", spec.ipFamilies)):
             if len(values) > 1:
@@ -214,7 +203,7 @@ def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]
         if port.name:
             checks.name((*path, "name"), port.name, LABEL)
         elif len(spec.ports) > 1:
-            checks.fault((*path, "name"), "is required: a Service with several ports must name each of them")
+            checks.required((*path, "name"), ": a Service with several ports must name each of them")
         target = port.targetPort or None
         if isinstance(target, int):
             checks.port((*path, "targetPort"), target)
@@ -225,7 +214,7 @@ def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]
             )
         node_port = checks.optional_port((*path, "nodePort"), port.nodePort)
         if node_port and spec.type in ("ClusterIP", "ExternalName"):
-            checks.fault(
+            checks.forbidden(
                 (*path, "nodePort"),
                 f"must not be set for a {spec.type} Service",
                 "set spec.type: NodePort, or leave it out",
@@ -242,11 +231,10 @@ def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]
 
 def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks) -> EndpointSlice:
     if not checks.said("addressType"):
-        checks.fault(("addressType",), "is required", "write IPv4")
+        checks.required(("addressType",), hint="write IPv4")
     if len(value.endpoints) > MAX_SLICE_ENDPOINTS:
-        checks.fault(
-            ("endpoints",), f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}"
-        )
+        what = f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}"
+        checks.fault(("endpoints",), what, kind=FaultKind.TOO_MANY)
     endpoints = tuple(
         _endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints)
     )
@@ -265,9 +253,8 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
 def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Checks) -> Endpoint:
     at = (*path, "addresses")
     if not 1 <= len(endpoint.addresses) <= MAX_SLICE_ADDRESSES:
-        checks.fault(
-            at, f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}"
-        )
+        what = f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}"
+        checks.fault(at, what, kind=FaultKind.TOO_MANY if endpoint.addresses else FaultKind.REQUIRED)
     checks.optional_name((*path, "nodeName"), endpoint.nodeName, SUBDOMAIN)
     checks.optional_name((*path, "hostname"), endpoint.hostname, LABEL)
     _hints((*path, "hints"), endpoint.hints or EndpointHints(), checks)
@@ -287,7 +274,8 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Ch
 def _hints(path: FieldPath, hints: EndpointHints, checks: Checks) -> None:
     for kind, entries in (("forZones", hints.forZones), ("forNodes", hints.forNodes)):
         if len(entries) > MAX_HINTS:
-            checks.fault((*path, kind), f"must hold at most {MAX_HINTS} hints, holds {len(entries)}")
+            what = f"must hold at most {MAX_HINTS} hints, holds {len(entries)}"
+            checks.fault((*path, kind), what, kind=FaultKind.TOO_MANY)
         checks.unique([((*path, kind, i, "name"), entry.name) for i, entry in enumerate(entries)], "name")
     for i, zone in enumerate(hints.forZones):
         checks.label_value((*path, "forZones", i, "name"), zone.name)
@@ -308,13 +296,12 @@ def check_endpoints(value: Endpoints, namespaced: bool, checks: Checks) -> Endpo
     for i, subset in enumerate(value.subsets):
         path: FieldPath = ("subsets", i)
         if not subset.addresses and not subset.notReadyAddresses:
-            checks.fault(path, "must have addresses or notReadyAddresses")
+            checks.fault(path, "must have addresses or notReadyAddresses", kind=FaultKind.REQUIRED)
         _endpoint_ports((*path, "ports"), subset.ports, checks)
         for j, port in enumerate(subset.ports):
             if len(subset.ports) > 1 and not port.name:
-                checks.fault(
-                    (*path, "ports", j, "name"),
-                    "is required: Endpoints with several ports must name each of them",
+                checks.required(
+                    (*path, "ports", j, "name"), ": Endpoints with several ports must name each of them"
                 )
         addresses = _endpoint_addresses((*path, "addresses"), subset.addresses, checks)
         not_ready = _endpoint_addresses((*path, "notReadyAddresses"), subset.notReadyAddresses, checks)
