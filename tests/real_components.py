@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 RELEASE = "v1.37.2"
-STAGING = "v0" + RELEASE[2:]
 ETCD = "v3.7.3"
 COMPONENTS = ("kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 TOKEN = "podwire-token"  # noqa: S105 (of a server on loopback that lives as long as a recording)
@@ -46,25 +45,31 @@ def find(directory: Path, name: str) -> str:
 
 
 def build(directory: Path, names: Sequence[str] = COMPONENTS) -> None:
-    """Makes etcd, and ``names`` of Kubernetes :data:`RELEASE`, in ``directory``, with Go.
-
-    k8s.io/kubernetes names its staging modules by paths of its own tree: outside it each needs a ``replace``.
-    """
+    """Makes etcd, and ``names`` of Kubernetes :data:`RELEASE`, in ``directory``, with Go."""
     etcd = Module(directory / "etcd.source", "go.etcd.io/etcd/server/v3", ETCD)
     etcd.tidy([etcd.path])
     etcd.build(directory / "etcd", etcd.path, "-s -w")
-    kubernetes = Module(directory / "kubernetes.source", "k8s.io/kubernetes", RELEASE)
+    build_kubernetes(directory, names)
+
+
+def build_kubernetes(directory: Path, names: Sequence[str], release: str = RELEASE) -> None:
+    """Makes ``names`` of Kubernetes ``release`` in ``directory``, with Go.
+
+    k8s.io/kubernetes names its staging modules by paths of its own tree: outside it each needs a ``replace``.
+    """
+    staging = "v0" + release[2:]
+    kubernetes = Module(directory / "kubernetes.source", "k8s.io/kubernetes", release)
     staged = [
         line.split()[0]
         for line in kubernetes.go_mod().splitlines()
         if "=> ./staging/" in line and line.startswith("\t")
     ]
-    kubernetes.go("mod", "edit", *(f"-replace={name}={name}@{STAGING}" for name in staged))
-    commands = {name: f"{kubernetes.path}/cmd/{name}" for name in COMPONENTS}
+    kubernetes.go("mod", "edit", *(f"-replace={name}={name}@{staging}" for name in staged))
+    commands = {name: f"{kubernetes.path}/cmd/{name}" for name in names}
     kubernetes.tidy(list(commands.values()))
     version = "k8s.io/component-base/version"
-    major, minor, _ = RELEASE[1:].split(".")
-    stamps = {"gitVersion": RELEASE, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
+    major, minor, _ = release[1:].split(".")
+    stamps = {"gitVersion": release, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
     flags = "-s -w " + " ".join(f"-X {version}.{key}={value}" for key, value in stamps.items())
     for name in names:
         kubernetes.build(directory / name, commands[name], flags)

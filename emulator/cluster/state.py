@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter, is_
+from typing import NamedTuple
 from zlib import crc32
 
 from ..net import Address, Family, Prefix, TransportProtocol
@@ -60,10 +61,19 @@ def pod_netns(pod: Pod) -> str:
     return f"{name[: _LONGEST_NETNS - 9]}.{crc32(name.encode()):08x}"
 
 
+class Program(NamedTuple):
+    """Names a real kube-proxy that runs on every node in place of podwire's rules: its absolute path, and the
+    release that it says it is (``v1.37.2``).
+    """
+
+    path: str
+    release: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
     """Holds the settings of every node's kube-proxy. ``localMode`` "" means that there is no local-traffic
-    detector.
+    detector. ``program`` None: podwire makes the rules.
     """
 
     mode: ProxyMode = DEFAULT_MODE
@@ -75,6 +85,7 @@ class ProxySettings:
     scheduler: IPVSScheduler = "rr"
     ipvsTimeouts: IPVSTimeouts = IPVSTimeouts()
     strictARP: bool = False
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,15 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_kube_proxy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kube-proxy",
+        type=file_name,
+        metavar="PATH",
+        help="run this real kube-proxy on every node, instead of making its rules",
+    )
+
+
 def add_warnings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="warnings about the objects count as failures (exit code 1)"

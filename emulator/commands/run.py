@@ -10,6 +10,7 @@ from .arguments import (
     add_commands,
     add_derive,
     add_files,
+    add_kube_proxy,
     add_looks,
     add_tools,
     add_warnings,
@@ -41,6 +42,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_looks(parser)
     add_warnings(parser)
     add_commands(parser)
+    add_kube_proxy(parser)
     add_tools(parser)
 
 

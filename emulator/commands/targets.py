@@ -11,13 +11,25 @@ from ..kernel.environment import DEFAULT_TOPOLOGY, TOPOLOGIES
 
 if TYPE_CHECKING:
     from ..cluster.scenario import Scenario  # at run time they would cost every --help
+    from ..cluster.state import Program
     from ..objects.config import Inventory
 
 
 def play_targets(args: argparse.Namespace, *, run: bool = False) -> Scenario:
     from ..controllers.settle import play
 
-    return play(load_targets(args), seed=args.seed, proxy_mode=args.proxy_mode, run=run)
+    inventory = load_targets(args)
+    program = find_program(args)
+    return play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=run, program=program)
+
+
+def find_program(args: argparse.Namespace) -> Program | None:
+    """Returns the real kube-proxy that ``--kube-proxy`` names, None without that option."""
+    if getattr(args, "kube_proxy", None) is None:
+        return None
+    from ..run.kubeproxies import find_program
+
+    return find_program(args.kube_proxy)
 
 
 def load_targets(args: argparse.Namespace) -> Inventory:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
 
-from ..cluster.state import ClusterState, Listener, ProxySettings, WaitingPod
+from ..cluster.state import ClusterState, Listener, Program, ProxySettings, WaitingPod
 from ..errors import InputError
 from ..net import Address, Prefix, prefixes_of
 from ..objects.config import (
@@ -164,11 +164,13 @@ class ControlPlane:
         run: bool = False,
         workloads: Sequence[Controller] = (),
         now: str = NOW,
+        program: Program | None = None,
     ) -> None:
         """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
-        the input's; ``run``: commands of containers may run. ``workloads``: the cluster lives, and these
-        controllers make the Pods of its workloads; whoever holds it says the time (:attr:`now`), lets
-        controllers run that asked for it (:meth:`wake`), and asks the store for its events.
+        the input's; ``run``: commands of containers may run; ``program``: a real kube-proxy makes the rules.
+        ``workloads``: the cluster lives, and these controllers make the Pods of its workloads; whoever holds
+        it says the time (:attr:`now`), lets controllers run that asked for it (:meth:`wake`), and asks the
+        store for its events.
         """
         self.store = Store()
         self.lives = bool(workloads)
@@ -178,6 +180,7 @@ class ControlPlane:
         self._controllers = _controllers(workloads)
         self.blame: tuple[Origin, str] | None = None
         self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
+        self._program = program
         cluster = inventory.cluster
         self._origin = cluster.origin if cluster else Origin(inventory.name)
         self._seen: dict[str, int] = {}  # by controller: the last version that it has seen
@@ -667,14 +670,17 @@ class ControlPlane:
         check_flows(checks, pods, waiting, services, nodes, self._clients, listeners, commands, told)
         if "proxy" not in self._findings:
             self._findings["proxy"] = Findings()
-            self._proxy = proxy_settings(
+            settings = proxy_settings(
                 inventory, networks, self._flags, self._proxy_mode, self._findings["proxy"]
             )
+            self._proxy = replace(settings, program=self._program)
         proxy = self._proxy
         if proxy.mode in WITHOUT_HEALTH_CHECKS:
             listeners = self._derive("relaying", _without_health_checks, listeners)
         balancer = self._derive("balancer", self._balancer, services, nodes)
         balanced = self._derive("targets", choose_targets, services, nodes, listeners)
+        if proxy.program:  # which answers health checks itself
+            listeners = self._derive("answering", _without_health_checks, listeners)
         speakers = self._derive("speakers", self._speakers, services, slices, nodes)
         if proxy.mode in BINDING_MODES:
             self._derive("bound", notice_bound, services, nodes, pods, speakers, proxy)

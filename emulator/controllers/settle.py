@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..cluster.scenario import Scenario, Step
-from ..cluster.state import ClusterState
+from ..cluster.state import ClusterState, Program
 from ..errors import InputError, Problem
 from ..load.load import ReadingError
 from ..objects.config import FlowCheck, Inventory, ProxyMode
@@ -45,12 +45,18 @@ def settle(
 
 
 def play(
-    inventory: Inventory, *, seed: int = 0, proxy_mode: ProxyMode | None = None, run: bool = False
+    inventory: Inventory,
+    *,
+    seed: int = 0,
+    proxy_mode: ProxyMode | None = None,
+    run: bool = False,
+    program: Program | None = None,
 ) -> Scenario:
     """Returns the cluster that ``inventory`` describes (:func:`settle`), and the state after each step of its
-    FlowChecks. The steps of each FlowCheck begin with the cluster as it is at first.
+    FlowChecks. The steps of each FlowCheck begin with the cluster as it is at first. ``program``: a real
+    kube-proxy makes the rules.
     """
-    plane = ControlPlane(inventory, seed=seed, proxy_mode=proxy_mode, run=run)
+    plane = ControlPlane(inventory, seed=seed, proxy_mode=proxy_mode, run=run, program=program)
     plane.reconcile()
     first = plane.snapshot(inventory.flowChecks)
     if problems := plane.findings.problems:

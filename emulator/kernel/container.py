@@ -13,6 +13,8 @@ it
 - no capability is left, nor a way to gain one. In the Pod's network namespace every user may bind ports below
   1024, as container runtimes have it.
 
+A program of a node (:class:`NodeProgram`) keeps the rights to the node's network namespace alone.
+
 The user is ``nobody``: root could read every key of the host, and the caller of sudo has keys as well. A
 sandbox that was made without root has one user only; the process stays that user, whose files are read-only
 or hidden.
@@ -27,6 +29,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import MissingCapabilityError
 from . import linux
@@ -61,6 +64,20 @@ _NO_DUMP = 1
 _MOST_WRITTEN = 64 << 20  # bytes of a file, its output included
 
 
+PROGRAM = "/run/podwire/program"  # where a program of a node finds itself
+NETWORK_RIGHTS = (linux.CAP_NET_ADMIN, linux.CAP_NET_RAW)
+
+
+class NodeProgram(NamedTuple):
+    """Describes a program of a node (kube-proxy) that writes the rules and sysctls of its network namespace,
+    and nothing else: it keeps :data:`NETWORK_RIGHTS`. ``program`` is its path, wherever it lies: the process
+    finds it as :data:`PROGRAM`. ``links`` are symbolic links in its private directories (path → target).
+    """
+
+    program: str
+    links: Mapping[str, str]
+
+
 @contextmanager
 def own_pid_namespace() -> Iterator[None]:
     """Makes the first process that is forked in this context PID 1 of a PID namespace of its own, which ends
@@ -81,20 +98,26 @@ def contain(
     homes: Sequence[str],
     files: Mapping[str, str] | None = None,
     private: str = "",
+    node: NodeProgram | None = None,
 ) -> None:
     """Confines the calling process. It must be alone in its PID namespace and in the Pod's network namespace;
     ``homes`` are directories to hide, ``files`` are put into its private directories (path → content).
     ``private``: a directory whose subdirectories are those private ones, which others of the same Pod see
-    too; "": they are new and empty.
+    too; "": they are new and empty. ``node``: the process is one of a node, which writes its rules.
 
     Raises OSError for a refusal of the kernel, MissingCapabilityError for a feature that it lacks.
     """
     user, group = _mapped("uid_map"), _mapped("gid_map")
+    kept = NETWORK_RIGHTS if node else ()
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC)
     linux.set_hostname(hostname)
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    _open_ports(group)
-    _limit_view(homes, private)
+    program = os.open(node.program, os.O_PATH | os.O_CLOEXEC) if node else -1
+    if not node:
+        _open_ports(group)
+    _limit_view(homes, private, network=node is not None)
+    if node:
+        _place_program(program, node)
     for path, content in (files or {}).items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         Path(path).write_text(content)
@@ -104,15 +127,29 @@ def contain(
     linux.join_new_session_keyring()
     _limit(resource.RLIMIT_CORE, _NO_DUMP)
     _limit(resource.RLIMIT_FSIZE, _MOST_WRITTEN)
-    linux.drop_bounding_capabilities()
+    linux.drop_bounding_capabilities(kept)
     if user and group:
+        if kept:
+            linux.keep_capabilities()
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
-    linux.drop_capabilities()
+    linux.drop_capabilities(kept)
     linux.set_no_new_privileges()
     linux.die_with_parent(signal.SIGKILL)  # new credentials would have cleared it
     os.chdir(directory)
+
+
+def _place_program(program: int, node: NodeProgram) -> None:
+    """Shows the file behind the descriptor ``program`` as :data:`PROGRAM`, and makes the links."""
+    os.makedirs(os.path.dirname(PROGRAM), exist_ok=True)
+    os.close(os.open(PROGRAM, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o755))
+    linux.mount(f"/proc/self/fd/{program}", PROGRAM, None, linux.MS_BIND)
+    os.close(program)
+    linux.make_read_only(PROGRAM)
+    for path, target in node.links.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.symlink(target, path)
 
 
 def hidden_homes(homes: Sequence[str]) -> tuple[str, ...]:
@@ -153,9 +190,13 @@ def _open_ports(group: int) -> None:
         Path("/proc/sys/net/ipv4/ping_group_range").write_text(f"{group} {group}")
 
 
-def _limit_view(homes: Sequence[str], private: str) -> None:
+def _limit_view(homes: Sequence[str], private: str, *, network: bool = False) -> None:
+    """Makes the file system what the module says. ``network``: the sysctls of the network namespace can be
+    written.
+    """
     kept = _open_private(private) if private else {}
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    sysctls = os.open("/proc/sys/net", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if network else -1
     try:
         linux.mount("sysfs", "/sys", "sysfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError:  # in a container that masks parts of its own
@@ -172,6 +213,9 @@ def _limit_view(homes: Sequence[str], private: str) -> None:
         raise MissingCapabilityError(
             "mount_setattr, which --run needs", "Linux 5.12 or later has it"
         ) from None
+    if network:
+        _mount_kept(sysctls, "/proc/sys/net")
+        os.close(sysctls)
     for path in dict.fromkeys(os.path.realpath(path) for path in _PRIVATE):
         if path in kept:
             _mount_kept(kept[path], path)

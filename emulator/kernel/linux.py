@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import platform
+from collections.abc import Collection
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -25,7 +26,9 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 47, 2, 4
+PR_SET_KEEPCAPS = 8
+CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64  # more than any kernel has
@@ -136,20 +139,33 @@ def _call(what: str, number: int, *arguments: object) -> int:
     return result
 
 
-def drop_bounding_capabilities() -> None:
-    """Drops every capability from the bounding set, for all programs that this process will become."""
-    for capability in range(_CAPABILITIES):
+def drop_bounding_capabilities(but: Collection[int] = ()) -> None:
+    """Drops every capability from the bounding set, for all programs that this process will become; ``but``:
+    those that stay.
+    """
+    for capability in (number for number in range(_CAPABILITIES) if number not in but):
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             if ctypes.get_errno() == errno.EINVAL:
                 return  # this kernel has no more
             _check(-1, "prctl(PR_CAPBSET_DROP)")
 
 
-def drop_capabilities() -> None:
-    """Drops every capability of this process, inheritable ones too (capset(2))."""
+def drop_capabilities(but: Collection[int] = ()) -> None:
+    """Drops every capability of this process, inheritable ones too (capset(2)); ``but``: those that stay, for
+    all programs that it will become, too (capabilities(7), ambient set). Each is below 32.
+    """
     _check(_libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl(PR_CAP_AMBIENT)")
-    header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    _check(_libc.capset(header, nothing), "capset")
+    kept = sum(1 << capability for capability in but)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept)), "capset")
+    for capability in but:
+        result = _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)
+        _check(result, "prctl(PR_CAP_AMBIENT_RAISE)")
+
+
+def keep_capabilities() -> None:
+    """Lets this process keep its permitted capabilities when it becomes another user (prctl(2))."""
+    _check(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl(PR_SET_KEEPCAPS)")
 
 
 def set_no_new_privileges() -> None:

@@ -59,7 +59,8 @@ class Backend:
     ``stale`` yields the conntrack entries that a change made stale. ``relays`` are the processes that every
     node runs beside its rules, if the mode has any. ``fresh_ports``: a client must take a new port for each
     connection, since the kernel remembers the one before. ``layout``: how the rules are laid out otherwise
-    than kube-proxy's own, for who compares them ("": they are alike).
+    than kube-proxy's own, for who compares them ("": they are alike). ``prints`` prints the addresses that a
+    real kube-proxy serves in this mode, and their endpoints; (): no release of today has the mode.
     """
 
     tools: tuple[Tool, ...]
@@ -70,3 +71,4 @@ class Backend:
     relays: Callable[[ClusterState], tuple[Relay, ...]] | None = None
     fresh_ports: bool = False
     layout: str = ""
+    prints: tuple[str, ...] = ()

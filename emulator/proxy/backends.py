@@ -11,6 +11,7 @@ from .backend import Backend, Tool
 from .incremental import iptables, nftables
 from .iptables import explain as explain_iptables
 from .nftables import explain as explain_nftables
+from .real import real
 from .stale import stale_connections
 
 _RESTORE = Tool("iptables-restore", "iptables", every_run=True)
@@ -22,6 +23,7 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         rules=iptables.rules,
         explain=explain_iptables,
         stale=stale_connections,
+        prints=("iptables-save", "-t", "nat"),
     ),
     "nftables": Backend(
         tools=(Tool("nft", "nftables"),),
@@ -31,6 +33,7 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         stale=stale_connections,
         layout="Services alike share a chain here; kube-proxy gives each Service and endpoint one "
         "(service-…, endpoint-…)",
+        prints=("nft", "list", "table", "ip", "kube-proxy"),
     ),
     "ipvs": Backend(
         tools=(_RESTORE, Tool("ipset", "ipset")),
@@ -39,6 +42,7 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         explain=ipvs.explain,
         stale=stale_connections,
         fresh_ports=True,
+        prints=("ipvsadm-save", "-n"),
     ),
     "userspace": Backend(
         tools=(_RESTORE,),
@@ -52,5 +56,6 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
 
 
 def backend_of(state: ClusterState) -> Backend:
-    """Returns the mode that ``state`` names."""
-    return BACKENDS[state.proxy.mode]
+    """Returns the mode that ``state`` names, without rules of ours where a real kube-proxy makes them."""
+    backend = BACKENDS[state.proxy.mode]
+    return real(backend) if state.proxy.program else backend

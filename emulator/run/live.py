@@ -36,7 +36,8 @@ from .watch import Watch
 class Live:
     """Holds a running cluster. ``applied`` is the kernels' state, ``logs`` the place of real commands'
     output; ``settings`` are the machine's limits, by sysctl; ``keep``: whether the frames are wanted when all
-    is judged; ``lives``: it has logs, and processes are started in it.
+    is judged; ``lives``: it has logs, and processes are started in it; ``access``: the kubeconfig of real
+    kube-proxies in it.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Live:
         *,
         keep: bool,
         lives: bool = False,
+        access: str = "",
     ) -> None:
         self.applied, self.logs, self.clock = applied, logs, clock
+        self._access = access
         self._settings, self._keep = settings, keep
         self.journal = Journal(logs) if lives else None
         self.launcher: Launcher | None = None
@@ -89,6 +92,10 @@ class Live:
         if self.journal:
             self.launcher = Launcher(self.applied.namespaces)
         self._workers = _workers(state, self.applied, self.journal)
+        if state.proxy.program:
+            from .kubeproxies import kube_proxies  # with asyncio and aiohttp, which are slow to import
+
+            self._workers.append(kube_proxies(self.applied, self.logs, self._access))
         self._tell(state)
         self.run_commands(state)
 

@@ -189,7 +189,7 @@ def plan_evidence(
     report = replace(report, flows=tuple(bundled))
     output = (
         (f"logs/{path.name}", path.read_bytes())
-        for path in (sorted(live.logs.iterdir()) if live.commands else [])
+        for path in (sorted(live.logs.iterdir()) if live.commands or schedule.state.proxy.program else [])
     )
     return report, chain(captures, _bundles(schedule, live, found, report), output)
 

@@ -45,6 +45,7 @@ from ..schedule.schedule import (
 )
 from ..starting import collect_rarely
 from ..traffic.send import Prober
+from ..workload.kubeproxy import check_mode
 from .announcement import announcement, machines
 from .clock import Clock
 from .clusters import find_running
@@ -157,6 +158,7 @@ def prepare(
     scenario: Scenario, flows: Sequence[Flow], promise: PromiseOf, options: Options, clock: Clock
 ) -> Run:
     """Returns the run with everything that is known before a sandbox is made."""
+    check_mode(scenario.state)
     directory, missing = find_directory(scenario.state, options)
     schedule = plan_schedule(scenario, flows, promise, pairs=options.all_pairs)
     check_limits(_size(schedule))
@@ -220,10 +222,12 @@ def run_inside(
 
 
 @contextmanager
-def bring_up(channel: sandbox.Channel, run: Run, started: datetime, *, lives: bool = False) -> Iterator[Live]:
+def bring_up(
+    channel: sandbox.Channel, run: Run, started: datetime, *, lives: bool = False, access: str = ""
+) -> Iterator[Live]:
     """Yields the cluster at the first moment of ``run``, with the processes beside the rules. ``lives``: it
-    is one whose API is served. Nothing is captured yet. Only for the inside of a sandbox: it is never taken
-    down piece by piece.
+    is one whose API is served; ``access``: the kubeconfig by which real kube-proxies reach that. Nothing is
+    captured yet. Only for the inside of a sandbox: it is never taken down piece by piece.
     """
     schedule = run.schedule
     use_limits()
@@ -236,7 +240,16 @@ def bring_up(channel: sandbox.Channel, run: Run, started: datetime, *, lives: bo
         applied = apply_with_iptables(schedule.moments[0].plan, run.options.iptables)
         applied.wait_until_up()
     with closing(applied), TemporaryDirectory(dir="/run") as logs:
-        live = Live(applied, schedule, Path(logs), run.clock, run.settings, keep=run.evidence, lives=lives)
+        live = Live(
+            applied,
+            schedule,
+            Path(logs),
+            run.clock,
+            run.settings,
+            keep=run.evidence,
+            lives=lives,
+            access=access,
+        )
         live.begin(schedule.state)
         yield live
 

@@ -187,7 +187,7 @@ def plan_rules(state: ClusterState, proxy: Rules) -> Iterator[Operation]:
                 why=f"{node.name}: kube-proxy's rules, in one load",
                 rules=rules,
             )
-        else:
+        elif rules.tables:
             owners = "kube-proxy's and " + owners
         why = f"{node.name}: {owners}, in one load"
         if backend_of(state).relays:

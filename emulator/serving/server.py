@@ -76,6 +76,12 @@ class Server:
             max_field_size=65536,
         )
         await self._runner.setup()
+        await self.listen(listeners)
+
+    async def listen(self, listeners: Sequence[sockets.socket]) -> None:
+        """Serves at more sockets, after :meth:`start`."""
+        if self._runner is None:
+            raise AssertionError("it has not been started")
         context = self.identity.context()
         for listener in listeners:
             await web.SockSite(self._runner, listener, ssl_context=context, backlog=512).start()

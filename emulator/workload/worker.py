@@ -39,7 +39,7 @@ class WorkerError(PodwireError):
 
 
 class _LastWords(str):
-    """Holds a worker's last message: why it ends."""
+    """Holds a worker's last message: why it ends, and, behind a line feed, more lines about it."""
 
 
 class Inbox:
@@ -73,8 +73,12 @@ class Inbox:
         """
         self._channel.send((tuple(refusals), error))
 
+    def say_busy(self, busy: bool) -> None:
+        """Answers the question whether a client still waits for work here."""
+        self._channel.send(busy)
+
     def say_last(self, why: str) -> None:
-        """Sends the reason why this process is about to end."""
+        """Sends the reason why this process is about to end; more lines about it may follow the first."""
         self._channel.send(_LastWords(why))
 
     def take(
@@ -85,7 +89,7 @@ class Inbox:
         """
         state = self.receive()
         if state is None:
-            self._channel.send(busy())
+            self.say_busy(busy())
             return
         try:
             self.answer(update(state))
@@ -151,9 +155,9 @@ class Worker:
         try:
             yield
         except (EOFError, BrokenPipeError, ConnectionResetError):
+            how, feed, more = self._how_it_ended().partition("\n")
             raise WorkerError(
-                f"the process of {self._name} {self._how_it_ended()}: no flow says anything any "
-                "more; run again"
+                f"the process of {self._name} {how}: no flow says anything any more; run again{feed}{more}"
             ) from None
 
     def _hear(self) -> Any:

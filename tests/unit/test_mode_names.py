@@ -25,6 +25,9 @@ OTHER_MEANINGS = {
     ("run/doctor.py", "iptables"): "Debian's package, and the kernel feature",
     ("run/doctor.py", "nftables"): "Debian's package",
     ("run/reporting.py", "iptables"): "the flavour of the tool, in the report",
+    ("workload/kubeproxy.py", "iptables"): "the section of a KubeProxyConfiguration",
+    ("workload/kubeproxy.py", "ipvs"): "likewise",
+    ("workload/kubeproxy.py", "nftables"): "likewise",
 }
 
 

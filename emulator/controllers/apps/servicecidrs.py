@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...load.schema import full_name
 from ...store.objects import Key
@@ -20,21 +21,25 @@ _KEY = Key(KIND, "", "kubernetes")
 def _run(plane: ControlPlane, _: Sequence[Event] | None) -> None:
     if plane.store.get(_KEY) is not None:
         return
+    plane.store.create(service_cidr(str(plane.serviceSubnet), plane.now), now=plane.now)
+
+
+def service_cidr(prefix: str, now: str) -> dict[str, Any]:
+    """Returns the object of the cluster whose ClusterIPs are of ``prefix``."""
     ready = {
         "type": "Ready",
         "status": "True",
-        "lastTransitionTime": plane.now,
+        "lastTransitionTime": now,
         "reason": "",
         "message": "Kubernetes default Service CIDR is ready",
     }
-    document = {
+    return {
         "apiVersion": _VERSION,
         "kind": "ServiceCIDR",
         "metadata": {"name": _KEY.name},
-        "spec": {"cidrs": [str(plane.serviceSubnet)]},
+        "spec": {"cidrs": [prefix]},
         "status": {"conditions": [ready]},
     }
-    plane.store.create(document, now=plane.now)
 
 
 def _concerns(event: Event) -> bool:
