@@ -52,6 +52,10 @@ class Possibilities(tuple[Possibility, ...]):
     same share one value.
     """
 
+    def forget(self) -> None:
+        """Frees what was derived from the possibilities. It is derived again when it is asked for."""
+        vars(self).clear()
+
     @cached_property
     def outcomes(self) -> frozenset[Outcome]:
         """Returns all outcomes that an attempt may have."""

@@ -281,8 +281,10 @@ def send_flows(
             )
         ) as prober,
     ):
-        for moment in schedule.moments:
-            if moment is not schedule.moments[0]:
+        for before, moment in zip((None, *schedule.moments), schedule.moments, strict=False):
+            if before:
+                for flow in before.flows:
+                    schedule.expectations[flow.name].possibilities.forget()
                 _collect_garbage()
                 with prober.chatter():
                     live.change(moment)

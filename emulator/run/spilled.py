@@ -11,7 +11,7 @@ from ..capture.spill import Spill
 from ..model.journeys import Journey
 from ..model.results import FlowResult
 
-_IN_MEMORY = 1 << 20  # bytes
+_IN_MEMORY = 1 << 18  # bytes
 
 
 class Journeys:

@@ -6,9 +6,9 @@ neither depends on the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, cast
 
 from ..cluster.scenario import Scenario, Step
 from ..cluster.state import ROUTER, ClusterState
@@ -21,10 +21,14 @@ from ..model.expectations import Expectation
 from ..model.flows import Flow
 from ..model.results import FlowResult
 from ..net import Address, host_prefix
+from ..objects.config import FlowExpect
 from ..oracle.expectations import Expectations, remember
 from ..plan.operations import AddRoute, Plan
+from ..plan.packed import pack
 from ..proxy.planner import ProxyPlanner
 from .planner import plan_change, plan_cluster
+
+T = TypeVar("T", bound=Hashable)
 
 
 class PromiseOf(Protocol):
@@ -82,16 +86,15 @@ def plan_flows(
         return tuple(
             flow for flow in all_pairs(scenario.state) if flow.to.service not in nested
         ), promised.expect
-    flows: tuple[Flow, ...] = ()
-    promises: dict[str, PromiseOf] = {}
+    flows: list[Flow] = []
+    promises = _Promises()
     asked: Mapping[Address, str] = {}
     for moment in scenario.moments:
-        name, then = moment.name, moment.state
-        more, promises[name] = _plan_moment(moment, Expectations(then, asked), differences and not name)
-        asked = remember(asked, then, more)
-        flows = (*flows, *more)
+        more = promises.plan(moment, asked, differences and not moment.name)
+        asked = remember(asked, moment.state, more)
+        flows += more
     check_connections(flows)
-    return flows, lambda flow, before=None: promises[flow.step](flow, before)
+    return tuple(flows), promises
 
 
 def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
@@ -105,10 +108,66 @@ def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
     raise InputError([Problem(origin.file, what, hint, origin.document, "spec", origin.line("spec"))])
 
 
+class _Promises:
+    """Promises the outcome of the flows of every moment. One moment's indexes are in memory at a time, and
+    equal promises of several moments once.
+    """
+
+    def __init__(self) -> None:
+        self._equal: dict[Hashable, Hashable] = {}  # parts of promises
+        self._alone: dict[str, Expectation] = {}  # by flow, as if none used an open connection
+        self._said: dict[str, Mapping[str, FlowExpect]] = {}  # FlowChecks' words, by step and flow
+        self._moments: dict[
+            str, tuple[ClusterState, Mapping[Address, str]]
+        ] = {}  # each index is made of them
+        self._latest: tuple[str, Expectations] | None = None
+
+    def plan(self, moment: Step, asked: Mapping[Address, str], differences: bool) -> tuple[Flow, ...]:
+        """Returns the flows that are sent at ``moment``. ``asked``: the ARP cache of clients outside."""
+        promised = Expectations(moment.state, asked)
+        self._moments[moment.name], self._latest = (moment.state, asked), (moment.name, promised)
+        flows, self._said[moment.name] = _plan_moment(moment, promised, differences)
+        alone = {flow.name: self._promise(flow, promised, None) for flow in flows}
+        if moment.name:
+            alone = {name: self._share(expectation) for name, expectation in alone.items()}
+        self._alone |= alone
+        return flows
+
+    def __call__(self, flow: Flow, before: FlowResult | None = None) -> Expectation:
+        """Returns the promise for ``flow``; ``before``: the flow whose answered connection it uses."""
+        if before is None and (expectation := self._alone.get(flow.name)):
+            return expectation
+        if self._latest is None or self._latest[0] != flow.step:
+            self._latest = flow.step, Expectations(*self._moments[flow.step])
+        return self._promise(flow, self._latest[1], before)
+
+    def _share(self, expectation: Expectation) -> Expectation:
+        """Returns ``expectation`` with the parts of an equal one of another moment."""
+        expectation.possibilities.forget()
+        return replace(
+            expectation,
+            possibilities=self._one(expectation.possibilities),
+            must_meet=self._one(expectation.must_meet),
+            because=self._one(expectation.because),
+        )
+
+    def _one(self, value: T) -> T:
+        """Returns the first value that is equal to ``value``."""
+        return cast(T, self._equal.setdefault(value, value))
+
+    def _promise(self, flow: Flow, promised: Expectations, before: FlowResult | None) -> Expectation:
+        expectation, said = promised.expect(flow, before), self._said[flow.step].get(flow.name)
+        if said is None:
+            return expectation
+        return apply_expect(expectation, said, flow, promised, kept=before is not None)
+
+
 def _plan_moment(
     moment: Step, promised: Expectations, differences: bool
-) -> tuple[tuple[Flow, ...], PromiseOf]:
-    """Returns the flows that are sent after the step, when the cluster is as ``promised`` knows it."""
+) -> tuple[tuple[Flow, ...], Mapping[str, FlowExpect]]:
+    """Returns the flows that are sent after the step, when the cluster is as ``promised`` knows it, and what
+    FlowChecks say of their outcome.
+    """
     state = promised.state
     derived: tuple[Flow, ...] = ()
     at_first = not moment.name
@@ -118,18 +177,10 @@ def _plan_moment(
         if promised.has_unpromised:
             derived = tuple(flow for flow in derived if not promised.expect(flow).unpromised)
     if not moment.flowChecks:
-        return derived, promised.expect
+        return derived, {}
     checked, said = flows_from_checks(moment.flowChecks, promised, moment.name)
     names = {flow.name for flow in derived}  # a control may be the same
-    flows = (*(flow for flow in checked if flow.name not in names), *derived)
-
-    def promise(flow: Flow, before: FlowResult | None = None) -> Expectation:
-        expectation = promised.expect(flow, before)
-        if flow.name not in said:
-            return expectation
-        return apply_expect(expectation, said[flow.name], flow, promised, kept=before is not None)
-
-    return flows, promise
+    return (*(flow for flow in checked if flow.name not in names), *derived), said
 
 
 def plan_schedule(
@@ -171,15 +222,8 @@ def _moments(
     for step in steps[:last]:
         now = tuple(at.get(step.name, ()))
         were, meetings = meetings, _meetings(now, expectations)
-        moments.append(
-            Moment(
-                step.name,
-                step.state,
-                plan_change(moments[-1].state, step.state, were, meetings, proxy),
-                now,
-                step.wait,
-            )
-        )
+        change = plan_change(moments[-1].state, step.state, were, meetings, proxy)
+        moments.append(Moment(step.name, step.state, pack(change), now, step.wait))
     return tuple(moments)
 
 

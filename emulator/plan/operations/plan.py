@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .namespaces import AddNetns
@@ -13,7 +14,7 @@ class Plan:
     """Holds operations in the order in which they must be applied."""
 
     name: str
-    operations: tuple[Operation, ...]
+    operations: Sequence[Operation]
 
     @property
     def netns(self) -> tuple[str, ...]:
