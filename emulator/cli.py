@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from . import __version__
-from .commands import about, capture, check, completion, diff, doc, graph, plan, run, running, up
+from .commands import about, capture, check, completion, diff, doc, graph, plan, run, running, up, watch
 from .commands.parser import Command, HelpFormatter, Parser, add_nothing
 from .errors import Exit, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
@@ -108,6 +108,11 @@ def _commands() -> dict[str, Command]:
             "send flows through a running cluster, judged by its objects as they are then",
             check.add_check,
             check.check,
+        ),
+        "watch": Command(
+            "send requests steadily through a running cluster, and show who answers while it changes",
+            watch.add_watch,
+            watch.watch,
         ),
         "plan": Command(
             "print a bash script that builds the same network with ip, bridge, sysctl, iptables-restore and "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from ..cluster.state import ClusterState, Listener
@@ -13,6 +14,7 @@ from ..store.manifests import render
 from .checking import Check, Checking, checks_in
 from .engine import Engine
 from .live import Live
+from .watching import Watch, events, find_flows
 
 
 class Answers:
@@ -30,11 +32,17 @@ class Answers:
         self._engine, self._served, self._checks = engine, served, checks
         self._checking = Checking(live, self._now, self._known, engine.in_kernel)
 
-    async def answer(self, request: object) -> AsyncIterator[object]:
+    async def answer(self, request: object) -> AsyncGenerator[object, None]:
         """Yields the answers to ``request``."""
-        if not isinstance(request, Check):
+        if isinstance(request, Check):
+            yield await self._checking.check(request)
+        elif isinstance(request, Watch):
+            yield find_flows(await self._now(), request)
+            async with aclosing(events(self._engine)) as happening:
+                async for event in happening:
+                    yield event
+        else:
             raise UsageError("this cluster does not know the request: it may be of another release")
-        yield await self._checking.check(request)
 
     async def _now(self) -> ClusterState:
         """Returns the state that the kernel has, once it has all that was written before. The API server

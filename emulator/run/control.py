@@ -14,8 +14,8 @@ import pickle
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -30,7 +30,7 @@ _MOST_REQUEST = 64 << 20  # bytes
 _PATIENCE = 5.0  # seconds for a request to come in
 _PAUSE = 0.1  # seconds after a failure to accept: descriptors are short
 
-Answer = Callable[[object], AsyncIterator[object]]
+Answer = Callable[[object], AsyncGenerator[object, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,12 @@ async def _read(reader: asyncio.StreamReader) -> object:
     return pickle.loads(await reader.readexactly(length))  # noqa: S301 - of this user alone
 
 
-async def _tell(writer: asyncio.StreamWriter, messages: AsyncIterator[object]) -> None:
+async def _tell(writer: asyncio.StreamWriter, messages: AsyncGenerator[object, None]) -> None:
     with suppress(ConnectionError):
         try:
-            async for message in messages:
-                await _write(writer, message)
+            async with aclosing(messages):
+                async for message in messages:
+                    await _write(writer, message)
         except Exception as error:
             await _write(writer, _Refused(picklable(error)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
@@ -32,7 +32,7 @@ def stay(live: Live, said: str, at: Door, state: ClusterState, checks: Sequence[
 
 async def _answer(
     live: Live, state: ClusterState, checks: Sequence[Loaded[FlowCheck]], request: object
-) -> AsyncIterator[object]:
+) -> AsyncGenerator[object, None]:
     async def now() -> ClusterState:
         return state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from emulator.run.control import answering, ask, door, is_own_name
 RUNNING = read_announcement(1, {"topology": "shop", "release": __version__})
 
 
-async def echo(request: object) -> AsyncIterator[object]:
+async def echo(request: object) -> AsyncGenerator[object, None]:
     """Answers with each part of the request, and refuses the part "bad"."""
     for part in request if isinstance(request, Sequence) else ():
         if part == "bad":
