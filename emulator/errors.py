@@ -7,20 +7,15 @@ Foreign exceptions are mapped to these where they enter; ``cli`` ends with their
 from __future__ import annotations
 
 import errno
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 MOST_LINES = 10  # for the problems of one input
 FOLDED_FROM = 3  # as many problems of one cause become one line
 MOST_TEXT = 1000  # characters of one problem, which may quote a value
-# a value, an object's name, a number or address
-_PARTICULAR = re.compile(r"'[^']*'|\b[a-z0-9.-]+/[a-z0-9.-]+\b|\b[0-9][0-9.:]*\b")
-_INDEX = re.compile(r"\[[0-9]+\]")
-# in a map whose keys are the user's own
-_KEY = re.compile(r"((?:[lL]abels|annotations|[sS]elector))(?:\.[^.\[]+|\[\"[^\"]*\"\])\Z")
 
 
 class Exit(IntEnum):
@@ -56,12 +51,49 @@ def shorten(text: str, most: int = MOST_TEXT) -> str:
     return f"{start}[… {len(text) - len(start) - len(end):,} more characters …]{end}"
 
 
+class Words(str):
+    """Holds a text, and its ``form``: the same without what is particular of one object. Texts of one form
+    say the same of several objects.
+    """
+
+    __slots__ = ("form",)
+    form: str
+
+    def __new__(cls, text: str, form: str | None = None) -> Words:
+        """Returns ``text``; nothing of it is particular if no ``form`` is given."""
+        words = super().__new__(cls, text)
+        words.form = form_of(text) if form is None else form
+        return words
+
+
+def worded(form: str, *values: object) -> Words:
+    """Returns ``form`` (``is {} already``) with ``values`` in its braces. They are particular of an object
+    (its name, address, number), but for :class:`Words`, which bring their own form.
+    """
+    particular = [value.form if isinstance(value, Words) else "…" for value in values]
+    return Words(form.format(*values), form.format(*particular))
+
+
+def form_of(text: str) -> str:
+    """Returns the form of a text: of plain text, which has no particulars, the text itself."""
+    return text.form if isinstance(text, Words) else text
+
+
+class Cause(NamedTuple):
+    """Identifies the cause of a problem, whatever the object: the form of the sentence, and the field."""
+
+    form: str
+    field: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Describes one mistake in the user's input: its place, the fault, and what to do about it.
 
     ``document`` counts the YAML documents of ``file`` from 1 (0: the file as a whole); ``path`` is the
     field's path as a user would write it (``spec.ports[0].nodePort``); ``line`` counts from 1 (0: not known).
+    ``field`` has the steps of the path that every object of the kind shares (``spec``, ``ports``,
+    ``nodePort``): neither indices nor the user's own keys.
     """
 
     file: str
@@ -70,6 +102,11 @@ class Problem:
     document: int = 0
     path: str = ""
     line: int = 0
+    field: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(form_of(self.what), self.field)
 
     def __str__(self) -> str:
         where = self.file
@@ -87,9 +124,9 @@ def fold(problems: Sequence[Problem]) -> list[str]:
     """Returns a line for each of ``problems``; one for several of the same cause that are few enough
     to read.
     """
-    by_cause: dict[object, list[Problem]] = {}
+    by_cause: dict[Cause, list[Problem]] = {}
     for problem in problems:
-        by_cause.setdefault(_cause(problem), []).append(problem)
+        by_cause.setdefault(problem.cause, []).append(problem)
     groups = [
         group
         for found in by_cause.values()
@@ -98,14 +135,6 @@ def fold(problems: Sequence[Problem]) -> list[str]:
     lines = [_line(group) for group in groups[:MOST_LINES]]
     rest = sum(len(group) for group in groups[MOST_LINES:])
     return [*lines, f"and {rest} more {'problem' if rest == 1 else 'problems'}"] if rest else lines
-
-
-def _cause(problem: Problem) -> object:
-    """Returns the key that is equal for problems of one cause: the sentence and the field, whatever the
-    object.
-    """
-    field = _KEY.sub(r"\1[]", _INDEX.sub("[]", problem.path)).rpartition("items[].")[2]
-    return _PARTICULAR.sub("…", problem.what), field
 
 
 def _line(group: Sequence[Problem]) -> str:

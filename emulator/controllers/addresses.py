@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
+from ..errors import Words, worded
 from ..net import Address, Prefix
 from ..objects.config import ExternalClient
 from ..objects.kinds import Node, Pod, PodIP, PodStatus
@@ -64,8 +65,12 @@ def address_pods(
                 findings.problem(
                     draft.origin,
                     f"{draft.base}spec",
-                    f"no address for Pod {draft.object.key}: podCIDR {node.spec.podCIDRs[0]} of "
-                    f"node {node.name} is full",
+                    worded(
+                        "no address for Pod {}: podCIDR {} of node {} is full",
+                        draft.object.key,
+                        node.spec.podCIDRs[0],
+                        node.name,
+                    ),
                     "add nodes, or give the node a shorter podCIDR",
                 )
         result.append(replace(draft, object=_addressed(draft.object, node, addresses)))
@@ -135,17 +140,17 @@ def _take(
     """Returns whether the Pod may have ``address``; if so, the Pod holds it from now on."""
     if address in holders:
         what, hint = (
-            f"{address} of Pod {draft.object.key} belongs to {holders[address]} already",
+            worded("{} of Pod {} belongs to {} already", address, draft.object.key, holders[address]),
             "give the Pod an address of its own",
         )
     elif special := special_use(address.host):
         what, hint = (
-            f"{address} of Pod {draft.object.key} is a {special} address",
+            worded("{} of Pod {} is a {} address", address, draft.object.key, Words(special)),
             "give the Pod an address of its own",
         )
     elif address in services:
         what, hint = (
-            f"{address} of Pod {draft.object.key} lies in serviceSubnet {services}",
+            worded("{} of Pod {} lies in serviceSubnet {}", address, draft.object.key, services),
             "Pods and Services share no addresses",
         )
     else:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from ..cluster.state import Listener, WaitingPod, pod_netns
+from ..errors import Words, worded
 from ..net import TransportProtocol, is_loopback
 from ..objects.config import ASYMMETRIC, ExternalClient, FlowCheck, FlowSpec
 from ..objects.kinds import Loaded, Node, Origin, Pod, Service
@@ -134,7 +135,9 @@ class _Ports:
 
     def _service(self, target: ToService) -> None:
         if isinstance(target.port, int):
-            what = f"Service {target.service.key} has no port {target.port}/{self._flow.protocol}"
+            what = worded(
+                "Service {} has no port {}/{}", target.service.key, target.port, Words(self._flow.protocol)
+            )
             self._report("to.port", what, f"it has {list_ports(target.service)}")
 
     def _pod(self, target: ToPod) -> None:
@@ -143,7 +146,7 @@ class _Ports:
             return
         if not self._served.serves(pod_netns(pod), port, protocol):
             there = ", ".join(f"{p.containerPort}/{p.protocol}" for p in declared_ports(pod))
-            what = f"nothing in Pod {pod.key} listens on {port}/{protocol}"
+            what = worded("nothing in Pod {} listens on {}/{}", pod.key, port, Words(protocol))
             self._report("to.port", what, f"it has {there}" if there else "")
 
     def _node(self, target: ToAddress) -> None:
@@ -152,7 +155,8 @@ class _Ports:
             return
         if self._flow.to.nodePort is None:
             if not served.serves(node, port, protocol) and not self._host_port(node, port, "to.port"):
-                self._report("to.port", f"nothing on node {node} listens on {port}/{protocol}", "")
+                what = worded("nothing on node {} listens on {}/{}", node, port, Words(protocol))
+                self._report("to.port", what, "")
             return
         if self._host_port(node, port, "to.nodePort"):
             return
@@ -160,7 +164,7 @@ class _Ports:
         hint = f"there is: {there}" if there else ""
         if checked := served.health_checks.get(port):
             hint = f"it is the healthCheckNodePort of {checked}: write port: {port}, or healthCheck:"
-        self._report("to.nodePort", f"no Service has the node port {port}/{protocol}", hint)
+        self._report("to.nodePort", worded("no Service has the node port {}/{}", port, Words(protocol)), hint)
 
     def _host_port(self, node: str, port: int, path: str) -> bool:
         """Reports ``port`` if it is some Pod's hostPort on ``node``. Returns whether it is."""
@@ -172,7 +176,7 @@ class _Ports:
 
     def _outside(self, target: ToAddress) -> None:
         if not self._served.serves(target.owner, target.port, self._flow.protocol):
-            what = f"{target.owner} serves no {target.port}/{self._flow.protocol}"
+            what = worded("{} serves no {}/{}", target.owner, target.port, Words(self._flow.protocol))
             self._report("to.port", what, "declare it: externalServers of the Cluster, with ports")
 
     def _address(self, target: ToAddress) -> None:

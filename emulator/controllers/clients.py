@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ..cluster.state import BALANCER, ROUTER, SWITCH
+from ..errors import Words, worded
 from ..net import Address, Prefix, addresses_of, prefixes_of
 from ..objects.config import ExternalClient, ExternalServer, Inventory
 from ..objects.families import BUILT
@@ -70,7 +71,7 @@ def check_clients(
         address = Address(client.address)
         inside = next((f"{name} {prefix}" for name, prefix in prefixes if address in prefix), "")
         if inside:
-            what = f"{address} of {_kind(client)} {client.name} lies in {inside}"
+            what = worded("{} of {} {} lies in {}", address, Words(_kind(client)), client.name, inside)
             findings.problem(
                 origin,
                 path,
@@ -78,7 +79,9 @@ def check_clients(
                 "external clients are outside the cluster: 203.0.113.0/24 is free for them",
             )
         elif holder := holders.get(str(address)):
-            what = f"{address} of {_kind(client)} {client.name} is the address of {holder} already"
+            what = worded(
+                "{} of {} {} is the address of {} already", address, Words(_kind(client)), client.name, holder
+            )
             findings.problem(origin, path, what, "give it an address of its own")
         holders.setdefault(str(address), f"{_kind(client)} {client.name}")
     _check_names(clients, asking, nodes, origin, findings)
@@ -180,6 +183,6 @@ def _check_names(
     }
     for name, whose, where, path in rows:
         if name in owners:
-            what = f"{whose} has the name of {owners[name]}"
+            what = worded("{} has the name of {}", whose, owners[name])
             findings.problem(where, path, what, "each becomes a network namespace: give it a name of its own")
         owners.setdefault(name, whose)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from ..errors import printable
+from ..errors import printable, worded
 from ..load.faults import did_you_mean
 from ..objects.kinds import Container, Pod
 from .findings import Draft, Findings
@@ -57,12 +57,12 @@ def _refuse(
 ) -> None:
     if name not in containers:
         hint = did_you_mean(name, containers) or f"containers: {', '.join(containers)}"
-        findings.problem(draft.origin, path, f"there is no container {name}", hint)
+        findings.problem(draft.origin, path, worded("there is no container {}", name), hint)
     else:
         findings.problem(
             draft.origin,
             path,
-            f"container {name} has no command to run",
+            worded("container {} has no command to run", name),
             "images are not pulled: give it a command",
         )
 

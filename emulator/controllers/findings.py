@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Problem
+from ..errors import Problem, worded
+from ..load.faults import field_of, path_of
 from ..net import Address
 from ..objects.families import BUILT
 from ..objects.kinds import Origin
@@ -76,7 +77,10 @@ class Findings:
 
     def problem(self, origin: Origin, path: str, what: str, hint: str = "") -> None:
         full = ".".join(part for part in (origin.prefix, path) if part)
-        self._problems[Problem(origin.file, what, hint, origin.document, full, origin.line(path))] = None
+        field = field_of(path_of(path))
+        self._problems[Problem(origin.file, what, hint, origin.document, full, origin.line(path), field)] = (
+            None
+        )
 
     def notice(self, text: str) -> None:
         self._notices[text] = None
@@ -92,7 +96,7 @@ class Findings:
         try:
             address = Address(text)
         except ValueError:
-            self.problem(origin, path, f"{text!r} is not an IP address")
+            self.problem(origin, path, worded("{!r} is not an IP address", text))
             return None
         if address.family is BUILT:
             return address

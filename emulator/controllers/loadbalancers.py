@@ -17,6 +17,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from ..cluster.state import Listener
+from ..errors import Words, worded
 from ..load.faults import path_text
 from ..net import Address, Prefix, addresses_of
 from ..objects.families import BUILT, is_other
@@ -113,7 +114,9 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
     path, wish = _asked(service)
     if why := (unfit := _refusal(service, wish, pools)) or claims.refusal(wish, service):
         if not unfit and claims.holders(wish) and not service.metadata.uid:
-            findings.problem(draft.origin, draft.base + path, f"{wish} is what {why}", SHARING_HINT)
+            findings.problem(
+                draft.origin, draft.base + path, worded("{} is what {}", wish, Words(why)), SHARING_HINT
+            )
         else:
             findings.warn(
                 Code.NO_LOAD_BALANCER_ADDRESS,
@@ -249,7 +252,7 @@ def address_balancer(
     )
     ip = next((ip for ip in descending if ip not in used), None)
     if ip is None:
-        what = f"hostSubnet {hosts} has no address left for the balancer"
+        what = worded("hostSubnet {} has no address left for the balancer", hosts)
         findings.problem(
             origin, "networking.hostSubnet", what, "set networking.hostSubnet to a shorter prefix"
         )

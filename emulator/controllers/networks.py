@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
+from ..errors import Words, worded
 from ..net import (
     Address,
     Prefix,
@@ -176,7 +177,7 @@ def notice_networks(
     ]
     if apart:
         named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
-        what = f"the addresses of {named} are in several networks: each has routes of its own"
+        what = worded("the addresses of {} are in several networks: each has routes of its own", named)
         findings.notice(f"{what} (the router is in {networks.hosts})")
 
 
@@ -195,7 +196,7 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
         findings.problem(
             origin,
             "networking.podNetwork",
-            f"podNetwork {networking.podNetwork} is not supported yet",
+            worded("podNetwork {} is not supported yet", networking.podNetwork),
             f"use {' or '.join(NETWORKS)}",
         )
 
@@ -208,7 +209,7 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
             findings.problem(
                 origin,
                 f"networking.{name}",
-                f"{name} {network} holds {special} addresses",
+                worded("{} {} holds {} addresses", name, network, Words(special)),
                 "use a private prefix (RFC 1918)",
             )
             return None
@@ -216,7 +217,7 @@ def _said(inventory: Inventory, findings: Findings) -> _Said:
             findings.problem(
                 origin,
                 f"networking.{name}",
-                f"{name} {network} is too small",
+                worded("{} {} is too small", name, network),
                 f"set networking.{name} to a shorter prefix",
             )
             return None
@@ -453,7 +454,7 @@ def _check_overlaps(said: _Said, pods: Prefix, services: Prefix, hosts: Prefix, 
             findings.problem(
                 said.origin,
                 f"networking.{change}",
-                f"{one} {a} and {other} {b} overlap",
+                worded("{} {} and {} {} overlap", Words(one), a, Words(other), b),
                 f"set networking.{change} to a prefix apart from the other",
             )
 
@@ -468,24 +469,30 @@ def check_node_addresses(nodes: Sequence[Draft[Node]], networks: Networks, findi
                 findings.problem(
                     draft.origin,
                     path,
-                    f"{ip} is the address of node {owners[ip]} already",
+                    worded("{} is the address of node {} already", ip, owners[ip]),
                     "node addresses are unique",
                 )
             owners.setdefault(ip, draft.object.name)
             if special := special_use(ip.host):
                 findings.problem(
-                    draft.origin, path, f"{ip} is a {special} address", "give the node an address of its own"
+                    draft.origin,
+                    path,
+                    worded("{} is a {} address", ip, Words(special)),
+                    "give the node an address of its own",
                 )
             elif ip in networks.hosts and not _is_host(ip, networks.hosts):
                 hint = "set networking.hostSubnet to the prefix of the nodes' addresses"
                 findings.problem(
-                    draft.origin, path, f"{ip} is no host's address in hostSubnet {networks.hosts}", hint
+                    draft.origin,
+                    path,
+                    worded("{} is no host's address in hostSubnet {}", ip, networks.hosts),
+                    hint,
                 )
             elif ip not in networks.hosts and (ip in networks.pods or ip in networks.services):
                 findings.problem(
                     draft.origin,
                     path,
-                    f"{ip} lies in the Pods' or Services' prefix",
+                    worded("{} lies in the Pods' or Services' prefix", ip),
                     "nodes have addresses of their own",
                 )
 
@@ -535,7 +542,9 @@ def address_nodes(
                 findings.problem(
                     origin,
                     "networking.hostSubnet",
-                    f"hostSubnet {networks.hosts} is too small for {len(nodes)} nodes and a router",
+                    worded(
+                        "hostSubnet {} is too small for {} nodes and a router", networks.hosts, len(nodes)
+                    ),
                     "set networking.hostSubnet to a shorter prefix",
                 )
             else:
@@ -547,8 +556,12 @@ def address_nodes(
                 findings.problem(
                     origin,
                     "networking.podSubnet",
-                    f"podSubnet {networks.pods} is too small for a /{POD_CIDR_LENGTH} on each of "
-                    f"{len(nodes)} nodes",
+                    worded(
+                        "podSubnet {} is too small for a /{} on each of {} nodes",
+                        networks.pods,
+                        POD_CIDR_LENGTH,
+                        len(nodes),
+                    ),
                     "set networking.podSubnet to a shorter prefix",
                 )
             else:
@@ -564,7 +577,7 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
             findings.problem(
                 nodes[index].origin,
                 pod_cidr_path(nodes[index]),
-                f"podCIDR {network} lies outside podSubnet {networks.pods}",
+                worded("podCIDR {} lies outside podSubnet {}", network, networks.pods),
                 "set networking.podSubnet to a prefix that holds every node's podCIDR",
             )
     for (one, first), (other, second) in pairwise(rows):
@@ -573,8 +586,13 @@ def _check_pod_cidrs(nodes: Sequence[Draft[Node]], networks: Networks, findings:
             findings.problem(
                 nodes[late].origin,
                 pod_cidr_path(nodes[late]),
-                f"podCIDR of node {nodes[late].object.name} overlaps that of node "
-                f"{nodes[early].object.name} ({one}, {other})",
+                worded(
+                    "podCIDR of node {} overlaps that of node {} ({}, {})",
+                    nodes[late].object.name,
+                    nodes[early].object.name,
+                    Words(one),
+                    Words(other),
+                ),
                 "every node has a podCIDR of its own",
             )
 

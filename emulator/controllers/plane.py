@@ -18,7 +18,7 @@ from operator import is_
 from typing import Any, NamedTuple, TypeVar
 
 from ..cluster.state import ClusterState, Listener, Program, ProxySettings, WaitingPod
-from ..errors import InputError
+from ..errors import InputError, Words, worded
 from ..net import Address, Prefix, prefixes_of
 from ..objects.config import (
     BINDING_MODES,
@@ -497,7 +497,7 @@ class ControlPlane:
         addresses = 0 if workload.spec.template.spec.hostNetwork else workload.replicas
         if workload.kind != "DaemonSet" and (refusal := room.refusal(workload.replicas, addresses)):
             origin, path = self.blame or (stored.origin, "spec.replicas")
-            what = f"{workload.replicas:,} replicas: {refusal}"
+            what = worded("{} replicas: {}", f"{workload.replicas:,}", Words(refusal))
             findings.problem(origin, path, what, "fewer replicas, or more nodes")
             return
         for pod in surplus_pods(workload, own):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from ..errors import worded
 from ..net import (
     Address,
     Prefix,
@@ -156,9 +157,9 @@ def choose_pools(
     said = cluster.object.loadBalancer if cluster else None
     if inventory.addressPools:
         if cluster and said:
-            what = (
-                f"IPAddressPool {inventory.addressPools[0].object.metadata.name} already defines the "
-                "addresses"
+            what = worded(
+                "IPAddressPool {} already defines the addresses",
+                inventory.addressPools[0].object.metadata.name,
             )
             findings.problem(cluster.origin, "loadBalancer", what, "leave one of the two out")
         return Pools(tuple(_metallb_pools(inventory, namespaces, findings)), "L2", True)
@@ -170,7 +171,9 @@ def choose_pools(
         if first in hosts and last in hosts:
             ranges.append((first, last))
             continue
-        what = f"{text} is not inside hostSubnet {hosts}, where load-balancer addresses are announced"
+        what = worded(
+            "{} is not inside hostSubnet {}, where load-balancer addresses are announced", text, hosts
+        )
         hint = "give addresses of the host network, or set networking.hostSubnet"
         findings.problem(cluster.origin, f"loadBalancer.addresses[{index}]", what, hint)
     return Pools((Pool(tuple(ranges)),), said.mode, True)
@@ -234,7 +237,7 @@ def _free_ranges(
         if other is None:
             yield first, last
         else:
-            what = f"{text} overlaps an address range of IPAddressPool {other}"
+            what = worded("{} overlaps an address range of IPAddressPool {}", text, other)
             findings.problem(
                 loaded.origin, f"spec.addresses[{index}]", what, "an address belongs to one pool"
             )

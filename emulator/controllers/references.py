@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from ..cluster.state import ClusterState, WaitingPod
+from ..errors import Words, worded
 from ..load.faults import did_you_mean
 from ..net import AddressError, Endpoint
 from ..objects.config import ExternalClient, FlowSpec
@@ -150,7 +151,7 @@ class References:
         if name not in known:
             names = sorted(known)
             hint = did_you_mean(name, names) or f"there is: {', '.join(names[:8])}"
-            self._report(path, f"there is no {kind} {name}", hint)
+            self._report(path, worded("there is no {} {}", Words(kind), name), hint)
         return known.get(name)
 
     def _in_namespace(self, kind: str, name: str, namespace: str, keys: Iterable[str], path: str) -> None:
@@ -159,13 +160,13 @@ class References:
         """
         keys = list(keys)
         if kind == "Pod" and (reason := self._names.waiting.get(f"{namespace}/{name}")):
-            self._report(path, f"Pod {namespace}/{name} runs nowhere: {reason}", "")
+            self._report(path, worded("Pod {}/{} runs nowhere: {}", namespace, name, reason), "")
             return
         elsewhere = [key for key in keys if key.endswith(f"/{name}")]
         hint = f"it is in namespace {elsewhere[0].split('/')[0]}" if elsewhere else ""
         if not hint:
             hint = did_you_mean(name, [key.split("/")[1] for key in keys if key.startswith(f"{namespace}/")])
-        self._report(path, f"there is no {kind} {namespace}/{name}", hint)
+        self._report(path, worded("there is no {} {}/{}", Words(kind), namespace, name), hint)
 
     def _pod(self, name: str, namespace: str, path: str) -> Pod | None:
         pod = self._names.pods.get(f"{namespace}/{name}")
@@ -189,7 +190,8 @@ class References:
                 }
             )
             hint = f"Pods with them are in namespace {', '.join(elsewhere[:3])}" if elsewhere else ""
-            self._report(path, f"no Pod that runs in namespace {namespace} has the labels {text}", hint)
+            what = worded("no Pod that runs in namespace {} has the labels {}", namespace, text)
+            self._report(path, what, hint)
         return pods
 
     def _service_named(self, name: str, path: str) -> Service | None:
@@ -207,7 +209,7 @@ class References:
         if service.addressed:
             return self._service_port(service, "clusterIP")
         reason = "is headless" if service.headless else "is of type ExternalName"
-        what = f"Service {service.key} {reason}: it has no address to dial"
+        what = worded("Service {} {}: it has no address to dial", service.key, Words(reason))
         self._report("to.service", what, "name one of its Pods instead")
         return None
 
@@ -217,7 +219,7 @@ class References:
             return None
         if any(ingress.ip for ingress in service.status.loadBalancer.ingress):
             return self._service_port(service, "loadBalancer")
-        what = f"Service {service.key} has no load-balancer address"
+        what = worded("Service {} has no load-balancer address", service.key)
         self._report("to.loadBalancer", what, "give it status.loadBalancer.ingress[].ip")
         return None
 
@@ -230,7 +232,7 @@ class References:
             named = next((p for p in ports if p.name == port), None)
             if named is None:
                 hint = did_you_mean(port, [p.name for p in service.spec.ports if p.name])
-                what = f"Service {service.key} has no {protocol} port named {port}"
+                what = worded("Service {} has no {} port named {}", service.key, Words(protocol), port)
                 self._report("to.port", what, hint or f"it has {list_ports(service)}")
             return ToService(service, how, named) if named else None
         number = self._number(port)
@@ -245,7 +247,8 @@ class References:
         number = container_port(pod, port, protocol) if isinstance(port, str) else self._number(port)
         if isinstance(port, str) and number is None:
             hint = did_you_mean(port, [p.name for p in declared_ports(pod) if p.name])
-            self._report("to.port", f"Pod {pod.key} has no {protocol} port named {port}", hint)
+            what = worded("Pod {} has no {} port named {}", pod.key, Words(protocol), port)
+            self._report("to.port", what, hint)
         return ToPod(pod, number) if number else None
 
     def _node(self, name: str) -> ToHealthCheck | ToAddress | None:
@@ -258,7 +261,7 @@ class References:
             return self._address(node.internalIPs[0], number, node.name)
         service = self._service_named(to.healthCheck, "to.healthCheck")
         if service is not None and service.spec.healthCheckNodePort is None:
-            what = f"Service {service.key} has no healthCheckNodePort"
+            what = worded("Service {} has no healthCheckNodePort", service.key)
             hint = "only type LoadBalancer under externalTrafficPolicy Local has one"
             self._report("to.healthCheck", what, hint)
             return None
@@ -283,7 +286,7 @@ class References:
         backend = read_backend(text)
         if backend is None or (backend.ip and not backend.port and self._flow.protocol != "ICMP"):
             hint = "write namespace/pod, namespace/pod:port or ip:port"
-            self._report(path, f"{text!r} is no backend", hint)
+            self._report(path, worded("{!r} is no backend", text), hint)
         elif backend.pod and backend.pod not in self._names.pods:
             namespace, _, name = backend.pod.partition("/")
             self._in_namespace("Pod", name, namespace, self._names.pods, path)

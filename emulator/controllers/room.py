@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..errors import worded
 from ..net import (
     Prefix,
 )
@@ -30,7 +31,8 @@ class Room:
         can.
         """
         if addresses > self.addresses:
-            return f"the podCIDRs of all nodes together have {self.addresses:,} addresses for Pods"
+            what = "the podCIDRs of all nodes together have {} addresses for Pods"
+            return worded(what, f"{self.addresses:,}")
         return f"podwire makes no more than {MOST_PODS:,} Pods" if pods > self.pods else ""
 
 
@@ -46,11 +48,11 @@ def is_too_large(pods: Sequence[Draft[Pod]], nodes: Sequence[Draft[Node]], findi
     """
     if len(nodes) > MOST_NODES:
         draft = nodes[MOST_NODES]
-        what = f"{len(nodes):,} nodes: podwire takes no more than {MOST_NODES:,}"
+        what = worded("{} nodes: podwire takes no more than {}", f"{len(nodes):,}", f"{MOST_NODES:,}")
         findings.problem(
             draft.origin, f"{draft.base}name" if draft.base else "metadata.name", what, "leave nodes out"
         )
     if len(pods) > MOST_PODS:
-        what = f"{len(pods):,} Pods: podwire takes no more than {MOST_PODS:,}"
+        what = worded("{} Pods: podwire takes no more than {}", f"{len(pods):,}", f"{MOST_PODS:,}")
         findings.problem(pods[MOST_PODS].origin, "metadata.name", what, "leave Pods or namespaces out")
     return len(nodes) > MOST_NODES or len(pods) > MOST_PODS

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from ..errors import Words, worded
 from ..net import Address, Prefix
 from ..objects.families import BUILT, is_other
 from ..objects.kinds import Service, ServicePort
@@ -104,7 +105,11 @@ def _cluster_ips(
                 findings.problem(
                     draft.origin,
                     "spec.clusterIP",
-                    f"serviceSubnet {subnet} is too small: no ClusterIP is left for Service {service.key}",
+                    worded(
+                        "serviceSubnet {} is too small: no ClusterIP is left for Service {}",
+                        subnet,
+                        service.key,
+                    ),
                     "set networking.serviceSubnet to a shorter prefix",
                 )
             ips = (ip,) if ip else ()
@@ -136,9 +141,13 @@ def _valid_ips(
         inside = subnet.has_host(address)
         if not inside and (address in subnet or "serviceSubnet" in networks.said):
             hint = "take an address of it, or set networking.serviceSubnet to the cluster's prefix"
-            findings.problem(draft.origin, path, f"{ip} is not in the range of serviceSubnet {subnet}", hint)
+            findings.problem(
+                draft.origin, path, worded("{} is not in the range of serviceSubnet {}", ip, subnet), hint
+            )
         elif ip in holders:
-            what = f"ClusterIP {ip} of Service {draft.object.key} is that of Service {holders[ip]} already"
+            what = worded(
+                "ClusterIP {} of Service {} is that of Service {} already", ip, draft.object.key, holders[ip]
+            )
             findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
         else:
             holders[ip] = draft.object.key
@@ -214,7 +223,13 @@ def _claim_given(draft: Draft[Service], ports: _NodePorts, findings: Findings) -
             about = service_ref(service.key, path)
             findings.warn(Code.FOREIGN_NODE_PORT, about, port=number, range=ours)
         if holder := ports.claim(number, protocol, f"{service.key} ({path})"):
-            what = f"node port {number}/{protocol} of Service {service.key} is taken by Service {holder}"
+            what = worded(
+                "node port {}/{} of Service {} is taken by Service {}",
+                number,
+                Words(protocol),
+                service.key,
+                holder,
+            )
             findings.problem(draft.origin, path, what, "leave it out, and a free one is taken")
 
     for index, port in enumerate(service.spec.ports):
@@ -236,7 +251,7 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
             findings.problem(
                 draft.origin,
                 "spec.ports",
-                f"no node port is left for Service {service.key}",
+                worded("no node port is left for Service {}", service.key),
                 "use fewer NodePort Services",
             )
         return number

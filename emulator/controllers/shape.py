@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ..errors import worded
 from ..net import Prefix
 from ..objects.config import Inventory, NodeShape
 from ..objects.families import BUILT
@@ -227,7 +228,7 @@ def _pod_cidr(text: str, draft: Draft[Node], findings: Findings) -> Prefix | Non
         findings.problem(
             draft.origin,
             pod_cidr_path(draft),
-            f"{network} has no room for a bridge and a Pod",
+            worded("{} has no room for a bridge and a Pod", network),
             "a /24 is usual",
         )
         return None

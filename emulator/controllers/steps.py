@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from ..errors import worded
 from ..load.faults import did_you_mean, path_text
 from ..objects.config import FlowStep, StepDelete, StepScale, StepTerminate
 from ..objects.kinds import Loaded, Node, Origin, Pod, PodCondition
@@ -65,7 +66,7 @@ class _Writer:
             hint = did_you_mean(key.name, known) or (
                 f"there is: {', '.join(sorted(known)[:8])}" if known else ""
             )
-            self._problem(path, f"there is no {key} at this step", hint)
+            self._problem(path, worded("there is no {} at this step", key), hint)
         return found
 
     def delete(self, gone: StepDelete, path: str) -> None:
@@ -73,11 +74,13 @@ class _Writer:
         key = Key(gone.kind, namespace, gone.name)
         if gone.kind == "Namespace":
             if not delete(self._store, key):
-                self._problem(path, f"there is no Namespace {gone.name} at this step, nor anything in it")
+                self._problem(
+                    path, worded("there is no Namespace {} at this step, nor anything in it", gone.name)
+                )
         elif self._find(key, path):
             delete(self._store, key)
             if gone.kind == "Node" and not self._store.list("Node"):
-                self._problem(path, f"{gone.name} is the last node")
+                self._problem(path, worded("{} is the last node", gone.name))
 
     def apply(self, loaded: Loaded[Any]) -> None:
         new, last = loaded.object, self._plane.last
@@ -86,7 +89,7 @@ class _Writer:
             self._findings.problem(loaded.origin, "metadata.name", what)
             return
         if isinstance(new, Node) and last and last.routerIP in new.internalIPs:
-            what = f"{last.routerIP} is the router's address already"
+            what = worded("{} is the router's address already", last.routerIP)
             self._findings.problem(loaded.origin, "status.addresses", what)
         try:
             self._store.apply_loaded(loaded, now=NOW)
@@ -113,7 +116,7 @@ class _Writer:
         keys = [one.key for one in pods if matches_labels(ending.podSelector, one.object.metadata.labels)]
         if not keys:
             labels = ",".join(f"{key}={value}" for key, value in ending.podSelector.items())
-            what = f"there is no Pod with {labels} in namespace {ending.namespace} at this step"
+            what = worded("there is no Pod with {} in namespace {} at this step", labels, ending.namespace)
             self._problem("terminate.podSelector", what)
         return keys
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ..errors import Words, worded
 from ..objects.families import ONLY_BUILT, OTHERS, is_other
 from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
 from ..objects.references import ObjectRef
@@ -154,8 +155,9 @@ def controlled_pods(
         count = len(nodes) if daemon else workload.replicas
         if refusal := room.refusal(len(made) + count, 0 if host or daemon else addressed + count):
             path = "spec.parallelism" if workload.kind == "Job" else "spec" if daemon else "spec.replicas"
-            what = "a Pod on each node" if daemon else f"{count:,} replicas"
-            findings.problem(loaded.origin, path, f"{what}: {refusal}", "fewer replicas, or more nodes")
+            asked = Words("a Pod on each node") if daemon else worded("{} replicas", f"{count:,}")
+            what = worded("{}: {}", asked, Words(refusal))
+            findings.problem(loaded.origin, path, what, "fewer replicas, or more nodes")
             continue
         new = _make(loaded, nodes, seed, taken.setdefault(workload.metadata.namespace, set()), findings)
         made += new
@@ -278,7 +280,7 @@ def _make(
                 findings.problem(
                     origin,
                     "metadata.name",
-                    f"StatefulSet {workload.key} makes a Pod {pod_name}, which exists already",
+                    worded("StatefulSet {} makes a Pod {}, which exists already", workload.key, pod_name),
                 )
                 continue
             taken.add(pod_name)

@@ -20,7 +20,8 @@ from ..controllers.references import (
     ToPod,
     ToService,
 )
-from ..errors import InputError, Problem
+from ..errors import InputError, Problem, worded
+from ..load.faults import field_of, path_of
 from ..model.flows import Client, Destination, Flow, SourcePlace
 from ..net import Address, Endpoint, is_loopback
 from ..objects.config import FlowCheck, FlowExpect, FlowSpec
@@ -70,8 +71,12 @@ def check_connections(flows: Sequence[Flow]) -> None:
     for flow in (flow for flow in flows if flow.connection):
         other = first.setdefault((flow.check, flow.connection), flow)
         if _ends(flow) != _ends(other):
-            what = (
-                f"{flow.name}: connection {flow.connection} goes from {_ends(other)}, not from {_ends(flow)}"
+            what = worded(
+                "{}: connection {} goes from {}, not from {}",
+                flow.name,
+                flow.connection,
+                _ends(other),
+                _ends(flow),
             )
             problems.append(
                 Problem(
@@ -117,7 +122,10 @@ class _Resolver:
     def _report(self, origin: Origin, flow: str, path: str, what: str, hint: str = "") -> None:
         where = f"{flow}.{path}"
         full = ".".join(filter(None, (origin.prefix, where)))
-        self.problems.append(Problem(origin.file, what, hint, origin.document, full, origin.line(where)))
+        field = field_of(path_of(where))
+        self.problems.append(
+            Problem(origin.file, what, hint, origin.document, full, origin.line(where), field)
+        )
 
     def _add_flow(
         self,

@@ -12,11 +12,13 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypeAlias
 
+from ..errors import Words, worded
 from ..objects.warnings import Code
 
 FieldPath: TypeAlias = tuple[str | int, ...]
 
 LONGEST_SHOWN = 60  # characters of a user's value that a message repeats
+_MAPS = ("labels", "annotations", "selector")  # their keys are the user's own
 IS_REQUIRED = "is required"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _STEP = re.compile(r'\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]*)"\]|\.?(?P<plain>[A-Za-z_][A-Za-z0-9_-]*)')
@@ -60,7 +62,7 @@ def not_supported(path: FieldPath, value: Any, supported: Sequence[str], hint: s
     """Returns the fault of a field that has none of the ``supported`` words; its default hint is the nearest
     of them.
     """
-    what = f"must be one of {', '.join(supported)}, is {shown(value)}"
+    what = worded("must be one of {}, is {}", Words(", ".join(supported)), shown(value))
     near_one = did_you_mean(value, supported) if isinstance(value, str) else ""
     return Fault(path, what, hint or near_one, FaultKind.NOT_SUPPORTED, tuple(supported))
 
@@ -80,6 +82,17 @@ def path_text(path: FieldPath) -> str:
     return text
 
 
+def field_of(path: FieldPath) -> tuple[str, ...]:
+    """Returns the steps of ``path`` that every object of a kind shares. Indices are the list's ("[]"), and so
+    are the keys of a map whose keys are the user's own.
+    """
+    steps: list[str] = []
+    for step in path:
+        own = bool(steps) and steps[-1].lower().endswith(_MAPS)
+        steps.append("[]" if own or isinstance(step, int) else step)
+    return tuple(steps)
+
+
 def path_of(text: str) -> FieldPath:
     """Returns the path that :func:`path_text` wrote as ``text``. If a key was too long to repeat, this is the
     path of the mapping around it.
@@ -97,19 +110,19 @@ def cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
-def shown(value: Any) -> str:
+def shown(value: Any) -> Words:
     """Returns ``value`` as a message repeats it: scalars in YAML's words, of a collection only its type."""
     if isinstance(value, str):
-        return f"'{cut(value)}'"
+        return Words(f"'{cut(value)}'", "…")
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return Words("true" if value else "false")
     if value is None:
-        return "null"
+        return Words("null")
     if isinstance(value, dict):
-        return "a mapping"
+        return Words("a mapping")
     if isinstance(value, (list, tuple)):
-        return "a list"
-    return cut(str(value))
+        return Words("a list")
+    return Words(cut(str(value)), "…")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

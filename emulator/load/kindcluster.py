@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import Words, worded
 from .faults import (
     Fault,
     FieldPath,
@@ -158,7 +159,7 @@ def _taints(text: str, path: FieldPath, result: KindTranslation) -> Iterator[dic
         if colon and key:
             yield {"key": key, "value": item, "effect": effect}
         else:
-            what = f"register-with-taints {shown(part)} is not a taint"
+            what = worded("register-with-taints {} is not a taint", shown(part))
             result.faults.append(Fault((*path, PATCHES), what, "write key=value:NoSchedule"))
 
 
@@ -167,21 +168,27 @@ def _read_patches(patches: Any, path: FieldPath, result: KindTranslation) -> Ite
     if patches is None:
         return
     if not isinstance(patches, list):
-        result.faults.append(Fault(path, f"must be a list, is {shown(patches)}"))
+        result.faults.append(Fault(path, worded("must be a list, is {}", shown(patches))))
         return
     for index, text in enumerate(patches):
         at = (*path, index)
         if not isinstance(text, str):
-            result.faults.append(Fault(at, f"must be a string, is {shown(text)}", "write the patch after |"))
+            result.faults.append(
+                Fault(at, worded("must be a string, is {}", shown(text)), "write the patch after |")
+            )
             continue
         documents, faults = read_documents(text)
         for fault in faults:
-            result.faults.append(Fault(at, f"line {fault.line} of the text {fault.what}", fault.hint))
+            result.faults.append(
+                Fault(at, worded("line {} of the text {}", fault.line, Words(fault.what)), fault.hint)
+            )
         for document in documents:
             if isinstance(document.value, dict):
                 yield from _sorted_out(document.value, at, result)
             elif document.value is not None:
-                result.faults.append(Fault(at, f"must be a mapping with a kind, is {shown(document.value)}"))
+                result.faults.append(
+                    Fault(at, worded("must be a mapping with a kind, is {}", shown(document.value)))
+                )
 
 
 def _sorted_out(patch: dict[str, Any], at: FieldPath, result: KindTranslation) -> Iterable[dict[str, Any]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..errors import InputError, Problem, printable
+from ..errors import InputError, Problem, Words, printable, worded
 from ..objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from ..objects.kinds import (
     Endpoints,
@@ -48,6 +48,7 @@ from .faults import (
     Fault,
     FieldPath,
     cut,
+    field_of,
     path_of,
     path_text,
     shown,
@@ -164,7 +165,13 @@ class _Place:
 
     def problem(self, fault: Fault) -> Problem:
         return Problem(
-            self.file, fault.what, fault.hint, self.document, self._path(fault.path), self.line(fault.path)
+            self.file,
+            fault.what,
+            fault.hint,
+            self.document,
+            self._path(fault.path),
+            self.line(fault.path),
+            field_of(fault.path),
         )
 
     def line(self, path: FieldPath = ()) -> int:
@@ -260,7 +267,7 @@ class _Gathering:
         self._read_old_pools()
         if self._passed_over and not self._taken:
             counted = ", ".join(f"{count} {kind}" for kind, count in self._passed_over.most_common())
-            what = f"leaves out everything that podwire reads: {counted}"
+            what = worded("leaves out everything that podwire reads: {}", counted)
             hint = "an object's own metadata.labels count, not its selector, nor its template's"
             self.problem(Problem(f"-l {self._selection.labels}", what, hint))
         if self._problems:
@@ -405,7 +412,11 @@ class _Gathering:
         for text_fault in faults:
             self.problem(
                 place.problem(
-                    Fault((), f"line {text_fault.line} of the text {text_fault.what}", text_fault.hint)
+                    Fault(
+                        (),
+                        worded("line {} of the text {}", text_fault.line, Words(text_fault.what)),
+                        text_fault.hint,
+                    )
                 )
             )
         for document in documents:
@@ -428,7 +439,9 @@ class _Gathering:
                 else ""
             )
             self.problem(
-                place.problem(Fault((), f"must be a mapping with kind and metadata, is {shown(value)}", hint))
+                place.problem(
+                    Fault((), worded("must be a mapping with kind and metadata, is {}", shown(value)), hint)
+                )
             )
             return
         name = value.get("kind")
@@ -454,12 +467,16 @@ class _Gathering:
     def _list(self, name: str, value: Mapping[str, Any], place: _Place) -> None:
         items = value.get("items") or []
         if not isinstance(items, list):
-            self.problem(place.problem(Fault(("items",), f"must be a list, is {shown(items)}")))
+            self.problem(place.problem(Fault(("items",), worded("must be a list, is {}", shown(items)))))
             return
         version = value.get("apiVersion")
         if not isinstance(version, str) or not version:
             missing = version in (None, "")
-            what = f"is required for kind {name}" if missing else f"must be a string, is {shown(version)}"
+            what = (
+                f"is required for kind {name}"
+                if missing
+                else worded("must be a string, is {}", shown(version))
+            )
             hint = "write v1" if name == "List" else "write the apiVersion of its items"
             self.problem(place.problem(Fault(("apiVersion",), what, hint)))
             return
@@ -542,7 +559,11 @@ class _Gathering:
         inside = place.inside("data", key)
         documents, faults = read_documents(value["data"][key])
         for fault in faults:
-            self.problem(inside.problem(Fault((), f"line {fault.line} of the text {fault.what}", fault.hint)))
+            self.problem(
+                inside.problem(
+                    Fault((), worded("line {} of the text {}", fault.line, Words(fault.what)), fault.hint)
+                )
+            )
         yield from ((document.value, inside) for document in documents)
 
     def _read_old_pools(self) -> None:
@@ -631,19 +652,20 @@ class _Gathering:
     def _once(self, kind: Kind, value: Any, place: _Place) -> None:
         """Reports an object whose identity was read before."""
         if isinstance(value, (ClusterConfig, KubeProxyConfiguration)):
-            identity, what = (kind.name, "", ""), f"there is one {kind.name} already"
+            identity, what = (kind.name, "", ""), Words(f"there is one {kind.name} already")
         else:
             meta = value.metadata
             if not meta.name:
                 return  # generateName: a controller gives it a name
             full = f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
-            identity, what = (kind.name, meta.namespace, meta.name), f"{kind.name} {full} is there already"
+            identity = (kind.name, meta.namespace, meta.name)
+            what = worded("{} {} is there already", Words(kind.name), full)
         first = self._first.setdefault(identity, place)
         if first is not place:
             where = f"{first.file}:{first.line()}" + (
                 f": document {first.document}" if first.document else ""
             )
-            problem = place.problem(Fault((), f"{what}, in {where}", "keep one of the two"))
+            problem = place.problem(Fault((), worded("{}, in {}", what, where), "keep one of the two"))
             (self._problems if first.file == place.file else self._twice).append(problem)
 
 
@@ -681,7 +703,7 @@ def _not_utf8(file: str, data: bytes, position: int) -> Problem:
     """Returns the problem of a file whose byte at ``position`` begins no UTF-8 character."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Problem(file, "is UTF-16 text", "save it as UTF-8, in PowerShell with Out-File -Encoding utf8")
-    return Problem(file, f"is not UTF-8 text (byte {position})", "save it as UTF-8")
+    return Problem(file, worded("is not UTF-8 text (byte {})", position), "save it as UTF-8")
 
 
 def _is_stored(value: Mapping[str, Any]) -> bool:
@@ -702,9 +724,13 @@ def _told_once(target: str, twice: Sequence[Problem]) -> Problem:
         return twice[0]
     files = len({problem.file for problem in twice})
     first = twice[0]
-    what = (
-        f"{len(twice)} objects of {_count(files, 'file')} are there already, the first at "
-        f"{first.file}:{first.line}: {first.what}"
+    what = worded(
+        "{} objects of {} are there already, the first at {}:{}: {}",
+        len(twice),
+        _count(files, "file"),
+        first.file,
+        first.line,
+        first.what,
     )
     return Problem(
         target,

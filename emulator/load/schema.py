@@ -24,6 +24,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..errors import Words, worded
 from ..objects.config import ClusterConfig, FlowCheck, FlowSpec, FlowStep, KubeProxyConfiguration
 from ..objects.kinds import (
     ContainerPort,
@@ -202,9 +203,9 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
         hint = "every Kubernetes object says its kind (Pod, Service…)"
         if name in (None, ""):
             return required(("kind",), hint=hint)
-        return Fault(("kind",), f"must be a string, is {shown(name)}", hint, FaultKind.TYPE_INVALID)
+        return Fault(("kind",), worded("must be a string, is {}", shown(name)), hint, FaultKind.TYPE_INVALID)
     if not isinstance(version, str):
-        what = f"must be a string, is {shown(version)}"
+        what = worded("must be a string, is {}", shown(version))
         return Fault(("apiVersion",), what, kind=FaultKind.TYPE_INVALID)
     group = _group(version)
     candidates = [k for k in _KINDS if k.name == name]
@@ -220,17 +221,17 @@ def identify(document: Mapping[str, Any], *, kind: str = "", api_version: str = 
     if candidates and (known or _is_slip(group, groups)):
         return Fault(
             ("apiVersion",),
-            f"{shown(version)} has no kind {name}",
+            worded("{} has no kind {}", shown(version), Words(name)),
             f"{advice} {' or '.join(k.apiVersion for k in candidates)}{'' if known else '?'}",
         )
     if group == _group(OURS):
         return Fault(
             ("kind",),
-            f"{shown(version)} has no kind {shown(name)}",
+            worded("{} has no kind {}", shown(version), shown(name)),
             did_you_mean(name, ("Cluster", "FlowCheck")),
         )
     if group in _STANDARD_GROUPS and _slip_of(name):
-        return Fault(("kind",), f"there is no kind {shown(name)}", f"did you mean {_slip_of(name)}?")
+        return Fault(("kind",), worded("there is no kind {}", shown(name)), f"did you mean {_slip_of(name)}?")
     return LeftOut(name if not group or group in _STANDARD_GROUPS else f"{name}.{group}")
 
 
@@ -305,7 +306,7 @@ def decode(kind: Kind, document: Mapping[str, Any]) -> tuple[Any, list[Fault], t
         decoded = _adapter(kind.type).validate_json(text, strict=True, extra=unknown)
     except ValidationError as error:
         if error.error_count() > MAX_FAULTS:
-            what = f"holds {error.error_count()} mistakes: look at the types of its fields"
+            what = worded("holds {} mistakes: look at the types of its fields", error.error_count())
             return None, [Fault((), what), *_some_faults(kind, value, unknown)], ignored
         faults = _faults(error.errors(include_url=False), value, kind.type)
         return _without(faults, value, kind.type), faults, ignored
@@ -607,7 +608,7 @@ def _fault(path: FieldPath, errors: list[ErrorDetails], type_: Any) -> Fault:
     if not hint and nouns == ["an integer"] and isinstance(given, str) and given.isdecimal():
         hint = "leave the quotes out"
     kind = FaultKind.NOT_SUPPORTED if words and isinstance(given, str) else FaultKind.TYPE_INVALID
-    what = f"must be {' or '.join(dict.fromkeys(nouns))}, is {shown(given)}"
+    what = worded("must be {}, is {}", Words(" or ".join(dict.fromkeys(nouns))), shown(given))
     return Fault(path, what, hint, kind, tuple(words))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import worded
 from ..objects.kinds import LabelSelector
 from ..objects.selectors import matches
 from .faults import Fault, shown
@@ -59,7 +60,7 @@ class Selection:
             return {**value, "metadata": {**meta, "namespace": self.namespace}}, None
         if named == self.namespace or not isinstance(named, str):
             return value, None
-        what = f"is {shown(named)}, and -n says {self.namespace}: kubectl apply refuses it"
+        what = worded("is {}, and -n says {}: kubectl apply refuses it", shown(named), self.namespace)
         hint = "leave -n out, and name the namespace in the objects that have none"
         return value, Fault(("metadata", "namespace"), what, hint)
 

@@ -36,6 +36,7 @@ from typing import Any, Final
 
 import yaml
 
+from ..errors import Words, worded
 from .faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
@@ -518,15 +519,15 @@ def _scalar_value(event: yaml.ScalarEvent, line: int) -> Any:
                 line, f"{shown(text)} is a number that JSON does not have", "write it in quotes"
             )
         if not event.implicit[0] and not _is_a(name, value):
-            raise _BrokenError(line, f"{shown(text)} is tagged !!{name}, and is none")
+            raise _BrokenError(line, worded("{} is tagged !!{}, and is none", shown(text), Words(name)))
         return float(value) if name == "float" and not event.implicit[0] else value
     if name == "binary":
         try:
             return base64.b64decode(text.replace("\n", ""), validate=True).decode("utf-8", "replace")
         except (binascii.Error, ValueError):
-            raise _BrokenError(line, f"{shown(text)} is tagged !!binary, and is no base64") from None
+            raise _BrokenError(line, worded("{} is tagged !!binary, and is no base64", shown(text))) from None
     if name == "timestamp" and not _DATE.match(text):
-        raise _BrokenError(line, f"{shown(text)} is tagged !!timestamp, and is none")
+        raise _BrokenError(line, worded("{} is tagged !!timestamp, and is none", shown(text)))
     return text
 
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, cast
 
 from ..cluster.scenario import Scenario, Step
 from ..cluster.state import ROUTER, ClusterState
-from ..errors import InputError, Problem
+from ..errors import InputError, Problem, worded
 from ..flows.checks import check_connections, flows_from_checks
 from ..flows.derive import all_pairs, derive_flows
 from ..flows.mode_differences import derive_mode_differences
@@ -103,7 +103,7 @@ def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
     if flows or not checks:
         return
     origin = checks[0].origin
-    what = f"FlowCheck {checks[0].object.metadata.name} sends nothing: no flow, no verdict"
+    what = worded("FlowCheck {} sends nothing: no flow, no verdict", checks[0].object.metadata.name)
     hint = "write flows, at first or in a step; --keep stays up without any"
     raise InputError([Problem(origin.file, what, hint, origin.document, "spec", origin.line("spec"))])
 

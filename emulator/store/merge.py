@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import worded
 from ..load.faults import Fault, FaultKind
 from ..objects.kinds import Node, Pod, Service
 
@@ -32,7 +33,7 @@ def _merge_pod(old: Pod, new: Pod) -> tuple[Pod, list[Fault]]:
         or (new.ips and new.ips[:1] != old.ips[:1])
     ):
         has = old.ip if old.ips else "no address"
-        what = f"Pod {old.key} runs on {old.spec.nodeName} with {has} and cannot change that"
+        what = worded("Pod {} runs on {} with {} and cannot change that", old.key, old.spec.nodeName, has)
         faults.append(Fault(("spec",), what, _DELETE_FIRST, FaultKind.FORBIDDEN))
     owners = new.metadata.ownerReferences or old.metadata.ownerReferences
     merged = replace(
@@ -50,7 +51,7 @@ def _merge_node(old: Node, new: Node) -> tuple[Node, list[Fault]]:
     given = new.spec.podCIDRs or ((new.spec.podCIDR,) if new.spec.podCIDR else ())
     if (given and given != old.spec.podCIDRs) or (new.internalIPs and new.internalIPs != old.internalIPs):
         has = f"{', '.join(old.internalIPs)} and {', '.join(old.spec.podCIDRs)}"
-        what = f"node {old.name} has {has} and cannot change them"
+        what = worded("node {} has {} and cannot change them", old.name, has)
         faults.append(Fault(("spec",), what, _DELETE_FIRST, FaultKind.FORBIDDEN))
     spec = replace(new.spec, podCIDR=old.spec.podCIDR, podCIDRs=old.spec.podCIDRs)
     return replace(new, spec=spec, status=old.status), faults

@@ -15,7 +15,9 @@ from emulator.errors import (
     PodwireError,
     Problem,
     UsageError,
+    Words,
     shorten,
+    worded,
 )
 from emulator.kernel.limits import LimitError
 
@@ -37,6 +39,19 @@ def test_an_error_spells_control_characters_out(error: PodwireError) -> None:
         assert all(c.isprintable() or c in "\n\t" for c in told), told
         assert told == str(error)
     assert "\\x1b" in str(error)
+
+
+def test_words_cross_a_pipe_with_their_form() -> None:
+    words = worded("{} of {} is taken", "10.0.0.1", worded("Pod {}", "default/web"))
+    copy = pickle.loads(pickle.dumps(words))  # noqa: S301 - our own words
+    assert copy == words == "10.0.0.1 of Pod default/web is taken"
+    assert copy.form == words.form == "… of Pod … is taken"
+    assert Words("plain").form == "plain"
+    assert Words(words).form == words.form
+
+
+def test_braces_of_a_value_are_no_form() -> None:
+    assert worded("{} is no name", "{0} {x}") == "{0} {x} is no name"
 
 
 def test_a_usage_error_is_one_line() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...errors import Words, worded
 from ...net import (
     AddressError,
     Family,
@@ -114,7 +115,7 @@ class Checks:
             better = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[: rule.longest].rstrip("-")
             self.fault(
                 path,
-                f"{shown(value)} must be {rule.what}",
+                worded("{} must be {}", shown(value), Words(rule.what)),
                 f"{better}, say" if rule.pattern.match(better) else "",
             )
 
@@ -124,7 +125,7 @@ class Checks:
 
     def port(self, path: FieldPath, value: int) -> None:
         if not 1 <= value <= MAX_PORT:
-            self.fault(path, f"must be a port between 1 and {MAX_PORT}, is {shown(value)}")
+            self.fault(path, worded("must be a port between 1 and {}, is {}", MAX_PORT, shown(value)))
 
     def optional_port(self, path: FieldPath, value: int | None) -> int | None:
         if value:
@@ -144,7 +145,7 @@ class Checks:
             meant = str(parse(value))
         except ValueError:
             hint = _HIDDEN if "*" in value else f"{example}, say"
-            self.fault(path, f"must be {what}, is {shown(value)}", hint)
+            self.fault(path, worded("must be {}, is {}", Words(what), shown(value)), hint)
             return value
         self._note_spelling(path, value, meant)
         return meant
@@ -185,10 +186,10 @@ class Checks:
         parts = [part.strip() for part in value.split(",")]
         ours = [part for part in parts if _sloppy_family(part) in (BUILT, None)]
         if not ours:
-            self.fault(path, f"{shown(value)}: {ONLY_BUILT}", f"give an {BUILT} prefix")
+            self.fault(path, worded("{}: {}", shown(value), Words(ONLY_BUILT)), f"give an {BUILT} prefix")
             return value
         if len(ours) > 1 or len(parts) > 2:
-            self.fault(path, f"{shown(value)} must be one prefix, or one of each family")
+            self.fault(path, worded("{} must be one prefix, or one of each family", shown(value)))
             return value
         if len(parts) > 1:
             self.notice(
@@ -207,8 +208,11 @@ class Checks:
         if (slash and not fits(prefix, SUBDOMAIN)) or not fits(name, QUALIFIED):
             self.fault(
                 path,
-                f"the key {shown(key)} must be {QUALIFIED.what}, with a DNS name and '/' before it "
-                "if need be",
+                worded(
+                    "the key {} must be {}, with a DNS name and '/' before it if need be",
+                    shown(key),
+                    Words(QUALIFIED.what),
+                ),
             )
 
     def labels(self, path: FieldPath, labels: Mapping[str, str]) -> None:
@@ -218,7 +222,7 @@ class Checks:
 
     def label_value(self, path: FieldPath, value: str) -> None:
         if value and not fits(value, QUALIFIED):
-            self.fault(path, f"{shown(value)} must be empty or {QUALIFIED.what}")
+            self.fault(path, worded("{} must be empty or {}", shown(value), Words(QUALIFIED.what)))
 
     def label_selector(self, path: FieldPath, selector: LabelSelector) -> None:
         self.labels((*path, "matchLabels"), selector.matchLabels)
@@ -242,7 +246,7 @@ class Checks:
         first: dict[Hashable, FieldPath] = {}
         for path, value in values:
             if value in first:
-                said = f"{shown(value)} is the {what} of an earlier entry already"
+                said = worded("{} is the {} of an earlier entry already", shown(value), Words(what))
                 self.fault(path, said, "give each its own", kind)
             first.setdefault(value, path)
 
@@ -253,7 +257,10 @@ class Checks:
             return  # reported already
         if not address.routable:
             self.fault(
-                path, f"{shown(value)} must not be an unspecified, loopback, link-local or multicast address"
+                path,
+                worded(
+                    "{} must not be an unspecified, loopback, link-local or multicast address", shown(value)
+                ),
             )
 
     def taints(self, path: FieldPath, taints: Sequence[Taint]) -> None:
@@ -288,14 +295,14 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
     except ValueError:
         checks.fault(
             path,
-            f"must be a prefix or a range of addresses, is {shown(text)}",
+            worded("must be a prefix or a range of addresses, is {}", shown(text)),
             "172.18.255.200-172.18.255.250, say",
         )
         return text
     if ends[0].family is not ends[1].family:
-        checks.fault(path, f"{shown(text)} begins and ends in two address families")
+        checks.fault(path, worded("{} begins and ends in two address families", shown(text)))
     elif ends[0] > ends[1]:
-        checks.fault(path, f"{shown(text)} ends before it begins", f"{ends[1]}-{ends[0]}")
+        checks.fault(path, worded("{} ends before it begins", shown(text)), f"{ends[1]}-{ends[0]}")
     return f"{ends[0]}-{ends[1]}"
 
 
@@ -309,7 +316,7 @@ def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
         if not fits(f"{meta.generateName[: rule.longest - 5]}xxxxx", rule):
             checks.fault(
                 ("metadata", "generateName"),
-                f"{shown(meta.generateName)} must be the beginning of {rule.what}",
+                worded("{} must be the beginning of {}", shown(meta.generateName), Words(rule.what)),
             )
     else:
         checks.name(("metadata", "name"), meta.name, rule)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TypeVar
 
+from ...errors import Words, worded
 from ...net import Prefix
 from ...objects.config import (
     ClusterConfig,
@@ -60,7 +61,7 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
     for one, other in combinations(names, 2):
         if _overlap(subnets[one], subnets[other]):
-            what = f"{shown(subnets[other])} overlaps {one}, {shown(subnets[one])}"
+            what = worded("{} overlaps {}, {}", shown(subnets[other]), Words(one), shown(subnets[one]))
             checks.fault(("networking", other), what, f"change {one} or {other}")
     checks.optional_name(("networking", "podNetwork"), networking.podNetwork, LABEL)
     checks.optional_name(("metadata", "name"), cluster.metadata.name, SUBDOMAIN)
@@ -100,7 +101,7 @@ def _outside(field: str, machines: Sequence[M], checks: Checks) -> tuple[M, ...]
     )
     for i, machine in enumerate(addressed):
         if is_other(machine.address):
-            checks.fault((field, i, "address"), f"{shown(machine.address)}: {ONLY_BUILT}")
+            checks.fault((field, i, "address"), worded("{}: {}", shown(machine.address), Words(ONLY_BUILT)))
         else:
             checks.routable((field, i, "address"), machine.address)
     return addressed
@@ -122,7 +123,7 @@ def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalanc
     )
     for i, (text, ends) in enumerate(zip(pool.addresses, ranges, strict=True)):
         if is_other(ends.partition("-")[0]):
-            checks.fault((*path, "addresses", i), f"{shown(text)}: {ONLY_BUILT}")
+            checks.fault((*path, "addresses", i), worded("{}: {}", shown(text), Words(ONLY_BUILT)))
     return replace(pool, addresses=ranges)
 
 
@@ -168,6 +169,6 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
 def _ipvs_timeout(path: FieldPath, text: str, checks: Checks) -> None:
     seconds = parse_duration(text)
     if seconds is None:
-        checks.fault(path, f"must be a duration, is {shown(text)}", "15m0s, say")
+        checks.fault(path, worded("must be a duration, is {}", shown(text)), "15m0s, say")
     elif not 0 <= seconds <= MAX_IPVS_SECONDS:
-        checks.fault(path, f"{shown(text)} must be between 0s and {MAX_IPVS_SECONDS}s")
+        checks.fault(path, worded("{} must be between 0s and {}s", shown(text), MAX_IPVS_SECONDS))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...errors import printable
+from ...errors import Words, printable, worded
 from ...net import parse_sloppy
 from ...objects.config import (
     ASYMMETRIC,
@@ -69,7 +69,7 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
         if not 0 <= step.scale.replicas <= MAX_INT32:
             checks.fault(
                 (*path, "scale", "replicas"),
-                f"must be between 0 and {MAX_INT32}, is {shown(step.scale.replicas)}",
+                worded("must be between 0 and {}, is {}", MAX_INT32, shown(step.scale.replicas)),
             )
     if step.terminate:
         _exactly_one((*path, "terminate"), step.terminate, ("pod", "podSelector"), checks)
@@ -77,7 +77,9 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
         checks.labels((*path, "terminate", "podSelector"), step.terminate.podSelector)
         checks.name((*path, "terminate", "namespace"), step.terminate.namespace, LABEL)
     if not 0 <= step.wait <= MAX_WAIT:
-        checks.fault((*path, "wait"), f"must be between 0 and {MAX_WAIT} seconds, is {shown(step.wait)}")
+        checks.fault(
+            (*path, "wait"), worded("must be between 0 and {} seconds, is {}", MAX_WAIT, shown(step.wait))
+        )
     return replace(step, name=step.name or name, flows=_flows((*path, "flows"), step.flows, checks))
 
 
@@ -88,7 +90,7 @@ def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[
     for i, flow in enumerate(flows):
         if flow.connection in first:
             other = f"flow {shown(first[flow.connection])}, which is sent at once with it"
-            what = f"{shown(flow.connection)} is the connection of {other}"
+            what = worded("{} is the connection of {}", shown(flow.connection), other)
             checks.fault((*path, i, "connection"), what, "name another one, or go on in a later step")
         elif flow.connection:
             first[flow.connection] = flow.name
@@ -134,7 +136,7 @@ def _labels(selector: Mapping[str, str]) -> str:
 
 def _one_line(path: FieldPath, text: str, checks: Checks) -> None:
     if not text.strip() or not text.isprintable():
-        checks.fault(path, f"{shown(text)} must be one line of printable characters")
+        checks.fault(path, worded("{} must be one line of printable characters", shown(text)))
 
 
 def _flow(path: FieldPath, flow: FlowSpec, checks: Checks) -> FlowSpec:
@@ -148,7 +150,9 @@ def _flow(path: FieldPath, flow: FlowSpec, checks: Checks) -> FlowSpec:
         )
     checks.optional_name((*path, "via"), flow.via, SUBDOMAIN)
     if flow.attempts is not None and not 1 <= flow.attempts <= MAX_ATTEMPTS:
-        checks.fault((*path, "attempts"), f"must be between 1 and {MAX_ATTEMPTS}, is {shown(flow.attempts)}")
+        checks.fault(
+            (*path, "attempts"), worded("must be between 1 and {}, is {}", MAX_ATTEMPTS, shown(flow.attempts))
+        )
     if flow.connection:
         _connection(path, flow, checks)
     to = _flow_to((*path, "to"), flow.to, flow.protocol, checks)
@@ -197,7 +201,9 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
         if value.node or value.ip or value.external:
             checks.fault(
                 (*path, "port"),
-                f"{shown(value.port)} must be a number: only the ports of Services and Pods have names",
+                worded(
+                    "{} must be a number: only the ports of Services and Pods have names", shown(value.port)
+                ),
             )
     elif value.port is not None:
         checks.port((*path, "port"), value.port)
@@ -213,7 +219,7 @@ def _flow_to(path: FieldPath, value: FlowTo, protocol: str, checks: Checks) -> F
         checks.required((*path, "port"), f" with {protocol}")
     ip = checks.optional_address((*path, "ip"), value.ip)
     if is_other(ip):
-        checks.fault((*path, "ip"), f"{shown(ip)}: {ONLY_BUILT}")
+        checks.fault((*path, "ip"), worded("{}: {}", shown(ip), Words(ONLY_BUILT)))
     return replace(value, ip=ip)
 
 
@@ -237,7 +243,8 @@ def _flow_expect(path: FieldPath, expect: FlowExpect, checks: Checks) -> FlowExp
             source = str(parse_sloppy(str(source)))
         except ValueError:
             checks.fault(
-                (*path, "source"), f"must be preserved, node, balancer or an IP address, is {shown(source)}"
+                (*path, "source"),
+                worded("must be preserved, node, balancer or an IP address, is {}", shown(source)),
             )
     if expect.outcome not in (None, "delivered", ASYMMETRIC):
         for name in ("source", "backends"):
@@ -268,14 +275,16 @@ def _expected_health(path: FieldPath, expect: FlowExpect, checks: Checks) -> Non
     if status not in (None, 200, 503):
         checks.fault(
             (*path, "status"),
-            f"must be 200 or 503, is {shown(status)}",
+            worded("must be 200 or 503, is {}", shown(status)),
             "a healthCheckNodePort answers nothing else",
         )
     if count is not None and not 0 <= count <= MAX_INT32:
-        checks.fault((*path, "localEndpoints"), f"must be between 0 and {MAX_INT32}, is {shown(count)}")
+        checks.fault(
+            (*path, "localEndpoints"), worded("must be between 0 and {}, is {}", MAX_INT32, shown(count))
+        )
     elif (status == 503 and count) or (status == 200 and count == 0):
         checks.fault(
             (*path, "localEndpoints"),
-            f"cannot be {count} with status {status}",
+            worded("cannot be {} with status {}", count, status),
             "200: there are some; 503: there are none",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ...errors import worded
 from ...objects.kinds import LabelSelector
 from ...objects.metallb import IPAddressPool, L2Advertisement, ServiceAllocation
 from ..faults import FieldPath, shown
@@ -37,7 +38,7 @@ def check_l2_advertisement(value: L2Advertisement, namespaced: bool, checks: Che
 
 def _check_allocation(path: FieldPath, allocation: ServiceAllocation, checks: Checks) -> None:
     if allocation.priority < 0:
-        checks.fault((*path, "priority"), f"must be 0 or more, is {shown(allocation.priority)}")
+        checks.fault((*path, "priority"), worded("must be 0 or more, is {}", shown(allocation.priority)))
     names = [((*path, "namespaces", i), name) for i, name in enumerate(allocation.namespaces)]
     for at, name in names:
         checks.name(at, name, LABEL)

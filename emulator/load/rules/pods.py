@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...errors import Words, worded
 from ...net import family_of
 from ...objects.families import BUILT
 from ...objects.kinds import (
@@ -64,7 +65,7 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
     families = [(("spec", "podCIDRs", i), _family(cidr)) for i, cidr in enumerate(spec.podCIDRs)]
     checks.unique(families, "address family", FaultKind.INVALID)
     if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
-        checks.fault(("spec", "podCIDRs", 0), f"must be the same as podCIDR, {shown(spec.podCIDR)}")
+        checks.fault(("spec", "podCIDRs", 0), worded("must be the same as podCIDR, {}", shown(spec.podCIDR)))
     checks.taints(("spec", "taints"), spec.taints)
     addresses = tuple(
         replace(a, address=checks.address(("status", "addresses", i, "address"), a.address))
@@ -138,7 +139,7 @@ def _updates(workload: Workload, checks: Checks) -> None:
         path = ("spec", "podManagementPolicy")
         _one_of(path, checks.value(*path), _POD_MANAGEMENT, checks)
     if workload.spec.ordinals.start < 0:
-        what = f"must be 0 or more, is {shown(workload.spec.ordinals.start)}"
+        what = worded("must be 0 or more, is {}", shown(workload.spec.ordinals.start))
         checks.fault(("spec", "ordinals", "start"), what)
 
 
@@ -152,14 +153,14 @@ def _restart_policy(workload: Workload, checks: Checks) -> None:
         if said not in ("OnFailure", "Never"):
             checks.fault(
                 path,
-                f"must be OnFailure or Never for a Job, is {shown(said or 'Always')}",
+                worded("must be OnFailure or Never for a Job, is {}", shown(said or "Always")),
                 "write Never, say",
                 FaultKind.REQUIRED,
             )
     elif said not in (None, "", "Always"):
         checks.fault(
             path,
-            f"must be Always for a {workload.kind}, is {shown(said)}",
+            worded("must be Always for a {}, is {}", Words(workload.kind), shown(said)),
             "leave it out; Pods that end are a Job's",
         )
 
@@ -176,9 +177,10 @@ def _host_ports(path: FieldPath, spec: PodSpec, checks: Checks, *, defaulted: bo
         for j, port in enumerate(container.ports):
             at = (*path, "containers", i, "ports", j, "hostPort")
             if spec.hostNetwork and port.hostPort and port.hostPort != port.containerPort:
-                what = (
-                    f"must be the containerPort, {port.containerPort}, when hostNetwork is true, is "
-                    f"{port.hostPort}"
+                what = worded(
+                    "must be the containerPort, {}, when hostNetwork is true, is {}",
+                    port.containerPort,
+                    port.hostPort,
                 )
                 checks.fault(at, what, "leave it out")
             elif number := port.hostPort or (port.containerPort if spec.hostNetwork and defaulted else None):
@@ -237,9 +239,13 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
     for i, constraint in enumerate(spec.topologySpreadConstraints):
         at = (*path, "topologySpreadConstraints", i)
         if constraint.maxSkew < 1:
-            checks.fault((*at, "maxSkew"), f"must be greater than zero, is {shown(constraint.maxSkew)}")
+            checks.fault(
+                (*at, "maxSkew"), worded("must be greater than zero, is {}", shown(constraint.maxSkew))
+            )
         if constraint.minDomains is not None and constraint.minDomains < 1:
-            checks.fault((*at, "minDomains"), f"must be greater than zero, is {shown(constraint.minDomains)}")
+            checks.fault(
+                (*at, "minDomains"), worded("must be greater than zero, is {}", shown(constraint.minDomains))
+            )
         elif constraint.minDomains is not None and constraint.whenUnsatisfiable == "ScheduleAnyway":
             what = "may be set with whenUnsatisfiable DoNotSchedule only"
             checks.fault((*at, "minDomains"), what, "leave it out")
@@ -282,7 +288,7 @@ def _scheduling(path: FieldPath, spec: PodSpec, checks: Checks) -> None:
 
 def _weight(path: FieldPath, weight: int, checks: Checks) -> None:
     if not 1 <= weight <= 100:
-        checks.fault(path, f"must be between 1 and 100, is {shown(weight)}")
+        checks.fault(path, worded("must be between 1 and 100, is {}", shown(weight)))
 
 
 def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
@@ -300,7 +306,7 @@ def _node_term(path: FieldPath, term: NodeSelectorTerm, checks: Checks) -> None:
             elif requirement.key != "metadata.name":
                 checks.fault(
                     (*at, "key"),
-                    f"{shown(requirement.key)} is no field to select by",
+                    worded("{} is no field to select by", shown(requirement.key)),
                     "metadata.name is the only one",
                 )
 
@@ -343,7 +349,7 @@ def _job_selector(job: Workload, checks: Checks) -> None:
     checks.label_selector(("spec", "selector"), selector)
     keys = {*selector.matchLabels, *(each.key for each in selector.matchExpressions)}
     if foreign := sorted(keys - GENERATED_JOB_LABELS):
-        what = f"is the API server's to make for a Job: it asks for the label {shown(foreign[0])}"
+        what = worded("is the API server's to make for a Job: it asks for the label {}", shown(foreign[0]))
         checks.fault(("spec", "selector"), what, "leave it out, or set spec.manualSelector: true")
 
 
@@ -352,7 +358,7 @@ def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
     metadata = written.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if isinstance(name, str) and len(name) > MAX_CRON_JOB_NAME:
-        what = f"must be at most {MAX_CRON_JOB_NAME} characters for a CronJob, has {len(name)}"
+        what = worded("must be at most {} characters for a CronJob, has {}", MAX_CRON_JOB_NAME, len(name))
         yield Fault(("metadata", "name"), what, "its Jobs' names are 11 characters longer")
     spec = written.get("spec")
     schedule = spec.get("schedule") if isinstance(spec, Mapping) else None
@@ -361,7 +367,7 @@ def check_cron_job(written: Mapping[str, Any]) -> Iterator[Fault]:
         if schedule in (None, ""):
             yield required(path, hint=hint)
         else:
-            yield Fault(path, f"{shown(schedule)} is no schedule", hint)
+            yield Fault(path, worded("{} is no schedule", shown(schedule)), hint)
 
 
 def _is_schedule(text: Any) -> bool:
@@ -377,7 +383,7 @@ def _is_schedule(text: Any) -> bool:
 def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Workload:
     spec = workload.spec
     if not 0 <= spec.replicas <= MAX_INT32:
-        checks.fault(("spec", "replicas"), f"must be 0 or more, is {shown(spec.replicas)}")
+        checks.fault(("spec", "replicas"), worded("must be 0 or more, is {}", shown(spec.replicas)))
     checks.optional_name(("spec", "serviceName"), spec.serviceName, SUBDOMAIN)
     labels = spec.template.metadata.labels
     checks.labels(("spec", "template", "metadata", "labels"), labels)
@@ -385,7 +391,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
         checks.key(("spec", "template", "metadata", "annotations", key), key)
     for field in ("parallelism", "completions"):
         if (getattr(spec, field) or 0) < 0:
-            checks.fault(("spec", field), f"must be 0 or more, is {shown(getattr(spec, field))}")
+            checks.fault(("spec", field), worded("must be 0 or more, is {}", shown(getattr(spec, field))))
     if spec.completionMode == "Indexed" and spec.completions is None:
         checks.required(("spec", "completions"), " with completionMode Indexed", "3, say")
     defaulted = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ...errors import Words, worded
 from ...net import FAMILIES, family_of, parse_sloppy
 from ...objects.families import BUILT
 from ...objects.kinds import (
@@ -65,7 +66,7 @@ def check_service(service: Service, namespaced: bool, checks: Checks) -> Service
     # the API server drops it under None
     if spec.sessionAffinity == "ClientIP" and not 1 <= seconds <= MAX_AFFINITY_SECONDS:
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
-        checks.fault(path, f"must be between 1 and {MAX_AFFINITY_SECONDS}, is {shown(seconds)}")
+        checks.fault(path, worded("must be between 1 and {}, is {}", MAX_AFFINITY_SECONDS, shown(seconds)))
     external_ips = checks.addresses(("spec", "externalIPs"), spec.externalIPs)
     for i, ip in enumerate(external_ips):
         checks.routable(("spec", "externalIPs", i), ip)
@@ -164,7 +165,7 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
     first = canonical(("spec", "clusterIP"), spec.clusterIP)
     every = tuple(canonical(("spec", "clusterIPs", i), value) for i, value in enumerate(spec.clusterIPs))
     if first and every and first != every[0]:
-        checks.fault(("spec", "clusterIPs", 0), f"must be the same as clusterIP, {shown(first)}")
+        checks.fault(("spec", "clusterIPs", 0), worded("must be the same as clusterIP, {}", shown(first)))
     if every and not first:
         checks.fault(("spec", "clusterIPs"), "must be empty while clusterIP is", "write clusterIP alone")
     families = [(("spec", "clusterIPs", i), (family_of(ip) or BUILT).word) for i, ip in enumerate(every)]
@@ -173,7 +174,8 @@ def _cluster_ips(spec: ServiceSpec, checks: Checks) -> tuple[str, tuple[str, ...
         checks.one_of(("spec", "ipFamilies", i), family, IP_FAMILIES)
         if family in IP_FAMILIES and i < len(every) and every[i] != "None" and families[i][1] != family:
             checks.fault(
-                ("spec", "ipFamilies", i), f"must be the family of clusterIPs[{i}], {shown(every[i])}"
+                ("spec", "ipFamilies", i),
+                worded("must be the family of clusterIPs[{}], {}", i, shown(every[i])),
             )
     if spec.ipFamilyPolicy:
         checks.one_of(("spec", "ipFamilyPolicy"), spec.ipFamilyPolicy, IP_FAMILY_POLICIES)
@@ -210,7 +212,9 @@ def _service_ports(spec: ServiceSpec, checks: Checks) -> tuple[ServicePort, ...]
         elif target and not fits(target, PORT_NAME):
             hint = "leave the quotes out" if target.isdecimal() else ""
             checks.fault(
-                (*path, "targetPort"), f"{shown(target)} must be a port number or {PORT_NAME.what}", hint
+                (*path, "targetPort"),
+                worded("{} must be a port number or {}", shown(target), Words(PORT_NAME.what)),
+                hint,
             )
         node_port = checks.optional_port((*path, "nodePort"), port.nodePort)
         if node_port and spec.type in ("ClusterIP", "ExternalName"):
@@ -233,7 +237,7 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
     if not checks.said("addressType"):
         checks.required(("addressType",), hint="write IPv4")
     if len(value.endpoints) > MAX_SLICE_ENDPOINTS:
-        what = f"must hold at most {MAX_SLICE_ENDPOINTS} endpoints, holds {len(value.endpoints)}"
+        what = worded("must hold at most {} endpoints, holds {}", MAX_SLICE_ENDPOINTS, len(value.endpoints))
         checks.fault(("endpoints",), what, kind=FaultKind.TOO_MANY)
     endpoints = tuple(
         _endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints)
@@ -253,7 +257,9 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
 def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Checks) -> Endpoint:
     at = (*path, "addresses")
     if not 1 <= len(endpoint.addresses) <= MAX_SLICE_ADDRESSES:
-        what = f"must hold between 1 and {MAX_SLICE_ADDRESSES} addresses, holds {len(endpoint.addresses)}"
+        what = worded(
+            "must hold between 1 and {} addresses, holds {}", MAX_SLICE_ADDRESSES, len(endpoint.addresses)
+        )
         checks.fault(at, what, kind=FaultKind.TOO_MANY if endpoint.addresses else FaultKind.REQUIRED)
     checks.optional_name((*path, "nodeName"), endpoint.nodeName, SUBDOMAIN)
     checks.optional_name((*path, "hostname"), endpoint.hostname, LABEL)
@@ -265,7 +271,7 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Ch
     addresses = checks.addresses(at, endpoint.addresses)
     for i, address in enumerate(addresses):
         if (family_of(address) or BUILT).word != address_type:
-            checks.fault((*at, i), f"{shown(address)} is not of addressType {address_type}")
+            checks.fault((*at, i), worded("{} is not of addressType {}", shown(address), Words(address_type)))
         else:
             checks.routable((*at, i), address)
     return replace(endpoint, addresses=addresses)
@@ -274,7 +280,7 @@ def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Ch
 def _hints(path: FieldPath, hints: EndpointHints, checks: Checks) -> None:
     for kind, entries in (("forZones", hints.forZones), ("forNodes", hints.forNodes)):
         if len(entries) > MAX_HINTS:
-            what = f"must hold at most {MAX_HINTS} hints, holds {len(entries)}"
+            what = worded("must hold at most {} hints, holds {}", MAX_HINTS, len(entries))
             checks.fault((*path, kind), what, kind=FaultKind.TOO_MANY)
         checks.unique([((*path, kind, i, "name"), entry.name) for i, entry in enumerate(entries)], "name")
     for i, zone in enumerate(hints.forZones):

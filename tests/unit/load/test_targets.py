@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.errors import InputError, Problem, fold
+from emulator.errors import InputError, Problem, Words, fold, worded
 from emulator.load import load as loading
 from emulator.load import targets as finding
+from emulator.load.faults import field_of, path_of
 from emulator.load.load import load
 from emulator.load.targets import source_of
 from emulator.objects.config import Inventory
@@ -392,32 +393,47 @@ def test_charts_and_patches_below_are_left_out(tmp_path: Path) -> None:
 
 
 def problem(what: str, line: int, path: str = "spec") -> Problem:
-    return Problem("a.yaml", what, "do it", line, path, line)
+    return Problem("a.yaml", what, "do it", line, path, line, field_of(path_of(path)))
 
 
 def test_problems_of_one_cause_are_one() -> None:
-    lines = fold([problem(f"no node for Pod ns/web-{i}: 0/3 nodes are available", i) for i in range(1, 15)])
+    lines = fold([problem(worded("no node for Pod {}", f"ns/web-{i}"), i) for i in range(1, 15)])
     assert lines == [
-        "a.yaml:1: document 1: spec: no node for Pod ns/web-1: 0/3 nodes are available (hint: do it)"
+        "a.yaml:1: document 1: spec: no node for Pod ns/web-1 (hint: do it)"
         "\n  and 13 more of this kind: a.yaml:2, a.yaml:3, a.yaml:4, …"
     ]
 
 
 def test_two_of_a_kind_are_told_each() -> None:
-    assert len(fold([problem("must be a port, is 0", 1), problem("must be a port, is 70000", 2)])) == 2
+    assert len(fold([problem(worded("must be a port, is {}", port), port) for port in (0, 70000)])) == 2
 
 
 def test_equal_sentences_about_other_fields_are_other_causes() -> None:
     assert (
         len(fold([problem("is required", line, path) for line, path in enumerate(["a", "b", "c", "d"])])) == 4
     )
-    assert (
-        len(fold([problem("is required", line, f"items[{line}].ports[{line}].port") for line in range(4)]))
-        == 1
-    )
+    assert len(fold([problem("is required", line, f"spec.ports[{line}].port") for line in range(4)])) == 1
     assert (
         len(fold([problem("must be a string", line, f"metadata.labels.k{line}") for line in range(4)])) == 1
     )
+
+
+def test_the_items_of_a_list_have_problems_of_one_cause() -> None:
+    ports = [{"port": 0}]
+    items = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"s{i}"}, "spec": {"ports": ports}}
+        for i in range(4)
+    ]
+    (line,) = fold(problems_of(json.dumps({"apiVersion": "v1", "kind": "List", "items": items})))
+    assert "items[0].spec.ports[0].port: must be a port between 1 and 65535, is 0" in line
+    assert "and 3 more of this kind" in line
+
+
+def test_sentences_that_differ_in_more_than_particulars_are_other_causes() -> None:
+    operators = ["In", "NotIn", "Exists"]
+    assert len(fold([problem(f"must be empty with {each}", 1) for each in operators])) == 3
+    assert len(fold([problem(worded("{} must be {}", 1, Words(each)), 1) for each in operators])) == 3
+    assert len(fold([problem(worded("{} must be {}", each, Words("empty")), 1) for each in operators])) == 1
 
 
 def test_at_most_ten_lines_and_how_many_more() -> None:
