@@ -138,7 +138,7 @@ class Terminal:
                 versions, since = now, time.monotonic()
             elif time.monotonic() - since > quiet:
                 return
-            time.sleep(0.2)
+            time.sleep(0.4)
 
     def _enter(self, namespace: str) -> None:
         if namespace != self._namespace:
@@ -216,7 +216,7 @@ def differences(command: Command, recorded: Mapping[str, Any], seen: Answer) -> 
         return
     order = sorted if command.compare == "lines" else list
     for field, text in (("stdout", seen.stdout), ("stderr", seen.stderr)):
-        if order(recorded[field].splitlines()) != order(normal(text).splitlines()):
+        if order(recorded[field].rstrip().splitlines()) != order(normal(text).rstrip().splitlines()):
             yield field
 
 

@@ -20,10 +20,23 @@ DEEPEST = 200  # levels; Kubernetes' own kinds have about 20
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def decode(body: bytes, media: str) -> dict[str, Any]:
-    """Returns the object that ``body`` is, of media type ``media`` ("": JSON). Raises ApiError."""
+class _MalformedError(ValueError):
+    """Says why a body is no JSON."""
+
+
+def decode(body: bytes, media: str, kind: str = "") -> dict[str, Any]:
+    """Returns the object that ``body`` is, of media type ``media`` ("": JSON). ``kind``: that it should be.
+    Raises ApiError.
+    """
     if media in ("", JSON):
-        found = _json(body)
+        try:
+            found = _json(body)
+        except _MalformedError as error:
+            what = f"couldn't get version/kind; json parse error: {error}"
+            if kind:
+                start = f"{body[:30].hex()}{' ...' if len(body) > 30 else ''}"
+                what = f"the object provided is unrecognized (must be of type {kind}): {what} ({start})"
+            raise status.bad_request(what) from None
     elif media in (YAML, "application/apply-patch+yaml"):
         found = _yaml(body)
     elif media == PROTOBUF:
@@ -42,12 +55,46 @@ def decode(body: bytes, media: str) -> dict[str, Any]:
 
 def _json(body: bytes) -> Any:
     if not body.strip():
-        raise status.bad_request("couldn't get version/kind; json parse error: unexpected end of JSON input")
+        raise _MalformedError("unexpected end of JSON input")
     try:
         return json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        what = "too deep" if isinstance(error, RecursionError) else str(error)
-        raise status.bad_request(f"couldn't get version/kind; json parse error: {what}") from None
+    except RecursionError:
+        raise _MalformedError("exceeded max depth") from None
+    except json.JSONDecodeError as error:
+        raise _MalformedError(_complaint(error)) from None
+    except ValueError as error:  # no UTF-8, or a number of too many digits
+        raise _MalformedError(str(error)) from None
+
+
+# the words of Python's decoder, and of Go's (encoding/json, scanner.go)
+_COMPLAINTS = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Extra data": "after top-level value",
+    "Invalid control character at": "in string literal",
+    "Invalid \\escape": "in string escape code",
+}
+
+
+def _complaint(error: json.JSONDecodeError) -> str:
+    """Returns what Go says of a text that is no JSON."""
+    if error.pos >= len(error.doc) or error.msg.startswith("Unterminated"):
+        return "unexpected end of JSON input"
+    where = next((words for start, words in _COMPLAINTS.items() if error.msg.startswith(start)), "in value")
+    letter = error.doc[error.pos]
+    return f"invalid character {_quoted(letter)} {where}"
+
+
+def _quoted(letter: str) -> str:
+    if letter in "'\\":
+        return f"'\\{letter}'"
+    if letter == '"':
+        return "'\"'"
+    return f"'{letter}'" if letter.isprintable() else repr(letter)
 
 
 def _refuse(text: str) -> Any:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .structural import Schema, Violation, fill, prune, validate
+from .typed import go_text
+from .validation import shown
 
 DEFINED = "CustomResourceDefinition"
 DEFINITION = "CustomResourceDefinition.apiextensions.k8s.io"  # as the store names the kind
@@ -40,28 +42,26 @@ def violations(definition: Mapping[str, Any]) -> list[Violation]:
     spec = _mapping(definition.get("spec"))
     names = _mapping(spec.get("names"))
     group, plural, kind = spec.get("group"), names.get("plural"), names.get("kind")
+    name, wanted = _mapping(definition.get("metadata")).get("name"), f"{plural}.{group}"
+    must(
+        "metadata.name",
+        name == wanted,
+        f'Invalid value: {shown(name)}: must be spec.names.plural+"."+spec.group',
+    )
     for field, value in (("spec.group", group), ("spec.names.plural", plural), ("spec.names.kind", kind)):
         must(field, isinstance(value, str) and value != "", "Required value", "FieldValueRequired")
     scope = spec.get("scope")
     must(
         "spec.scope",
         scope in ("Namespaced", "Cluster"),
-        f'Unsupported value: "{scope}": supported values: "Cluster", "Namespaced"',
+        f'Unsupported value: {shown(scope)}: supported values: "Cluster", "Namespaced"',
         "FieldValueNotSupported",
-    )
-    if found:
-        return found
-    name, wanted = _mapping(definition.get("metadata")).get("name"), f"{plural}.{group}"
-    must(
-        "metadata.name",
-        name == wanted,
-        f'Invalid value: "{name}": must be spec.names.plural+"."+spec.group',
     )
     must(
         "spec.names.plural",
-        bool(_LABEL.match(str(plural))),
-        f'Invalid value: "{plural}": a DNS-1035 label must consist of lower case alphanumeric characters or'
-        " '-', start with an alphabetic character, and end with an alphanumeric character",
+        not plural or bool(_LABEL.match(str(plural))),
+        f"Invalid value: {shown(plural)}: a DNS-1035 label must consist of lower case alphanumeric characters"
+        " or '-', start with an alphabetic character, and end with an alphanumeric character",
     )
     versions = _list(spec.get("versions"))
     must("spec.versions", bool(versions), "Required value", "FieldValueRequired")
@@ -76,7 +76,7 @@ def violations(definition: Mapping[str, Any]) -> list[Violation]:
         must(
             f"{path}.schema.openAPIV3Schema",
             isinstance(schema, Mapping),
-            "Required value: schemas are required",
+            "Required value",
             "FieldValueRequired",
         )
         if isinstance(schema, Mapping):
@@ -91,7 +91,13 @@ def violations(definition: Mapping[str, Any]) -> list[Violation]:
     must(
         "spec.versions",
         stored == 1 or not versions,
-        "Invalid value: must have exactly one version marked as storage version",
+        f"Invalid value: {shown([_go_version(one) for one in versions])}: must have exactly one version"
+        " marked as storage version",
+    )
+    must(
+        "status.storedVersions",
+        bool(stored),
+        "Invalid value: null: must have at least one stored version",
     )
     conversion = _mapping(spec.get("conversion")).get("strategy", "None")
     must(
@@ -101,6 +107,37 @@ def violations(definition: Mapping[str, Any]) -> list[Violation]:
         "FieldValueNotSupported",
     )
     return found
+
+
+def _go_version(version: Any) -> dict[str, Any]:
+    """Returns a version as a field error shows it: by the names of its Go struct."""
+    one = _mapping(version)
+    names = ("name", "served", "storage", "deprecated", "deprecationWarning", "schema", "subresources")
+    found = {name[0].upper() + name[1:]: one.get(name) for name in names}
+    for flag in ("Served", "Storage", "Deprecated"):
+        found[flag] = found[flag] is True
+    return {**found, **dict.fromkeys(("AdditionalPrinterColumns", "SelectableFields"))}
+
+
+def scale_violations(document: Mapping[str, Any], path: Sequence[str]) -> list[Violation]:
+    """Returns what is wrong with the number of replicas at ``path`` of a custom resource (apiextensions-
+    apiserver, pkg/registry/customresource/validator.go).
+    """
+    value: Any = document
+    for step in path:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    field = "." + ".".join(path)
+    if value is None:
+        return []
+    if isinstance(value, bool) or not isinstance(value, int):
+        names = {bool: "bool", str: "string", float: "float64", list: "[]interface {}"}
+        type_ = names.get(type(value), "map[string]interface {}")
+        what = f"{field} accessor error: {go_text(value)} is of the type {type_}, expected int64"
+        return [Violation(field, "FieldValueInvalid", f"Invalid value: 0: {what}")]
+    if value < 0:
+        what = "should be a non-negative integer"
+        return [Violation(field, "FieldValueInvalid", f"Invalid value: {value}: {what}")]
+    return []
 
 
 def fill_in(definition: dict[str, Any]) -> None:

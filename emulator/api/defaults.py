@@ -308,6 +308,8 @@ def _service_port(one: Document) -> None:
 def _service(one: Document) -> None:
     spec = _inside(one, "spec")
     spec["type"] = spec.get("type") or "ClusterIP"
+    if spec["type"] != "ExternalName":
+        spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or "SingleStack"
     affinity = spec["sessionAffinity"] = spec.get("sessionAffinity") or "None"
     if affinity == "None":
         spec.pop("sessionAffinityConfig", None)
@@ -668,13 +670,44 @@ def _keep_annotation(daemon_set: Document, old: Mapping[str, Any]) -> None:
     metadata["annotations"] = {**_map(metadata.get("annotations")), _GENERATION: count}
 
 
+def _drop_of_old_type(spec: Document, before: Mapping[str, Any]) -> None:
+    """Takes from a Service whose type changes what only the old type may have, and the update left as it was
+    (pkg/registry/core/service/strategy.go, dropTypeDependentFields).
+    """
+    reachable, type_, old_type = ("NodePort", "LoadBalancer"), spec.get("type"), before.get("type")
+    dropped: list[str] = []
+    if type_ == "ExternalName" and old_type != "ExternalName":
+        dropped += ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]
+    if old_type == "LoadBalancer" and type_ != "LoadBalancer":
+        dropped += ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]
+    if old_type in reachable and type_ not in reachable:
+        if not spec.get("externalIPs"):
+            dropped.append("externalTrafficPolicy")
+        given = {one.get("nodePort") for one in _maps(before.get("ports"))}
+        spec["ports"] = [
+            {key: item for key, item in one.items() if key != "nodePort" or item not in given}
+            if isinstance(one, Mapping)
+            else one
+            for one in _list(spec.get("ports"))
+        ]
+    for name in dropped:
+        if spec.get(name) == before.get(name):
+            spec.pop(name, None)
+
+
 def _keep_given_out(service: Document, old: Mapping[str, Any]) -> None:
     """Takes addresses and ports that were given out from the old Service, where the new one needs them and
     names none.
     """
     before, spec = _map(old.get("spec")), _inside(service, "spec")
+    _drop_of_old_type(spec, before)
     if before.get("type") == "ExternalName" or spec.get("type") == "ExternalName":
         return
+    address, addresses = spec.get("clusterIP"), spec.get("clusterIPs")
+    if address and address != before.get("clusterIP") and addresses == before.get("clusterIPs"):
+        spec["clusterIPs"] = [address]
+    elif addresses and addresses != before.get("clusterIPs") and address == before.get("clusterIP"):
+        spec["clusterIP"] = addresses[0]
     if not spec.get("clusterIP") and not spec.get("clusterIPs"):
         for name in ("clusterIP", "clusterIPs"):
             if name in before:

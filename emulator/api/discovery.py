@@ -6,7 +6,9 @@ aggregated one (APIGroupDiscoveryList, apidiscovery.k8s.io/v2; KEP-3352).
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from .resources import Catalog, Resource
@@ -28,6 +30,7 @@ VERSION: Mapping[str, str] = {
     "compiler": "",
     "platform": "linux/amd64",
 }
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -87,12 +90,15 @@ def resources(name: str, version: str, catalog: Catalog) -> Document | None:
             "singularName": one.singular,
             "namespaced": one.namespaced,
             "kind": one.kind,
-            "verbs": list(one.verbs),
+            "verbs": list(one.verbs) if one.schema is None else [*_CUSTOM_VERBS],
         }
         row |= {"shortNames": list(one.shortNames)} if one.shortNames else {}
         row |= {"categories": list(one.categories)} if one.categories else {}
+        if "list" in one.verbs:
+            row["storageVersionHash"] = _storage_hash(one)
         listed.append(row)
-        for sub, about in sorted(one.subresources.items()):
+        # those of custom resources are listed by another server, in another order
+        for sub, about in sorted(one.subresources.items(), reverse=one.schema is not None):
             group_, _, version_ = about.version.rpartition("/")
             listed.append(
                 {
@@ -106,6 +112,14 @@ def resources(name: str, version: str, catalog: Catalog) -> Document | None:
             )
     whole = f"{name}/{version}" if name else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": whole, "resources": listed}
+
+
+def _storage_hash(one: Resource) -> str:
+    """Returns what tells in which version a resource is stored (k8s.io/apiserver, endpoints/discovery,
+    StorageVersionHash).
+    """
+    digest = sha256(f"{one.group}/{one.storage or one.version}/{one.kind}".encode()).digest()
+    return b64encode(digest[:8]).decode()
 
 
 def aggregated(catalog: Catalog, *, core: bool) -> Document:

@@ -81,7 +81,7 @@ def check_patched(
     except _WrongTypeError as error:
         said = [error.restoring or str(error) if strategic else str(error)]
     if not said:
-        faults = [*(duplicates(patch) if form != JSON_PATCH else ()), *faults]
+        faults = [*(duplicates(patch) if form != JSON_PATCH else ()), *sorted(faults)]
         said = [_strict([], faults)] if how == "Strict" and faults else []
     if said:
         shown = go_text(json.loads(patch)) if strategic else compact(patched)

@@ -21,6 +21,7 @@ _FIXED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "RoleBinding": (("roleRef",),),
     "ClusterRoleBinding": (("roleRef",),),
     "EndpointSlice": (("addressType",),),
+    "StatefulSet": (("spec", "serviceName"), ("spec", "selector"), ("spec", "podManagementPolicy")),
 }
 _STATEFULSET_MAY = (
     *("replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy"),
@@ -56,8 +57,9 @@ def _violations(old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> It
     if kind == "Job" and not _same_template(old, new):
         yield Violation("spec.template", "FieldValueInvalid", "Invalid value: field is immutable")
     if kind == "StatefulSet":
+        may = (*_STATEFULSET_MAY, *(path[1] for path in _FIXED[kind]))  # those were told already
         specs = [
-            {key: value for key, value in _mapping(one.get("spec")).items() if key not in _STATEFULSET_MAY}
+            {key: value for key, value in _mapping(one.get("spec")).items() if key not in may}
             for one in (old, new)
         ]
         if specs[0] != specs[1]:
@@ -72,8 +74,27 @@ def _violations(old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> It
             yield Violation(
                 "immutable", "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set"
             )
+    if kind == "Service":
+        yield from _of_addresses(_mapping(old.get("spec")), _mapping(new.get("spec")))
     if kind == "Pod" and _fixed_of_pod(old) != _fixed_of_pod(new):
         yield Violation("spec", "FieldValueForbidden", _POD)
+
+
+def _of_addresses(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Violation]:
+    """Yields the ClusterIP that an update may not change: the first one, while both types have one
+    (ValidateServiceClusterIPsRelatedFields).
+    """
+    before, after = old.get("clusterIPs") or [], new.get("clusterIPs") or []
+    if "ExternalName" in (old.get("type"), new.get("type")) or not before or not before[0]:
+        return
+    if not after:
+        yield Violation(
+            "spec.clusterIPs[0]", "FieldValueInvalid", "Invalid value: []: primary clusterIP can not be unset"
+        )
+    elif after[0] != before[0]:
+        shown = json.dumps(after, separators=(",", ":"))
+        message = f"Invalid value: {shown}: may not change once set"
+        yield Violation("spec.clusterIPs[0]", "FieldValueInvalid", message)
 
 
 def _same_template(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -488,4 +488,6 @@ def _reset(document: Document, write: Write) -> tuple[Path, ...]:
             )
         return SPEC + MORE_THAN_SPEC.get(key, ())
     has_status = write.status if kubernetes is None else "status" in kubernetes.get("properties", {})
+    if key == ("v1", "Namespace") and not write.subresource:
+        return (*STATUS, ("f:spec", "f:finalizers"))  # theirs is .../finalize
     return STATUS if has_status and not write.subresource else ()

@@ -30,6 +30,7 @@ _OPERATION: Mapping[str, tuple[str, bool]] = {  # verb → HTTP method, and whet
     "delete": ("delete", True),
 }
 _ACTION = {**{verb: verb for verb in _OPERATION}, "create": "post", "update": "put"}
+_METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _OPTIONS = {"type": "string", "uniqueItems": True}
 _WRITES = ("create", "update", "patch")
 _PATCHES = (
@@ -112,10 +113,11 @@ def document(catalog: Catalog, group: str, version: str) -> Document:
     paths: Document = {}
     for one in resources:
         if one.schema is not None:
-            schemas[_name(one)] = {**one.schema, **_kind(one)}
+            schemas[_name(one)] = _custom(one)
         paths |= _paths(one, _name(one))
     known = filter(None, (definition_of(one.apiVersion, one.kind) for one in resources))
-    schemas |= {name: definitions()[name] for name in _reached(known)}
+    metadata = [_METADATA] if any(one.schema is not None for one in resources) else []
+    schemas |= {name: definitions()[name] for name in _reached([*known, *metadata])}
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
@@ -130,6 +132,20 @@ def _name(one: Resource) -> str:
     """
     found = definition_of(one.apiVersion, one.kind)
     return found or ".".join((*reversed(one.group.split(".")), one.version, one.kind))
+
+
+def _custom(one: Resource) -> Document:
+    """Returns the schema of a custom resource with the fields that every object has."""
+    schema = one.schema or {}
+    of_a_pod = definitions()["io.k8s.api.core.v1.Pod"]["properties"]
+    common = {name: of_a_pod[name] for name in ("apiVersion", "kind", "metadata")}
+    return {**schema, "properties": {**common, **_without_common(schema)}, **_kind(one)}
+
+
+def _without_common(schema: Mapping[str, Any]) -> Document:
+    given = schema.get("properties")
+    rows = given.items() if isinstance(given, Mapping) else ()
+    return {name: one for name, one in rows if name not in ("apiVersion", "kind", "metadata")}
 
 
 def _kind(one: Resource) -> Document:

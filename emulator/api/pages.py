@@ -7,6 +7,7 @@ tokens answer 410, as an API server's do when etcd has compacted (k8s.io/apiserv
 from __future__ import annotations
 
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as BinasciiError
 from collections import OrderedDict
@@ -41,6 +42,8 @@ class Pages(Generic[T]):
         """Returns version, rows and start of a token's page, None if they are forgotten. Raises
         BadTokenError.
         """
+        if (bad := _first_bad(token)) is not None:
+            raise BadTokenError(f"continue key is not valid: illegal base64 data at input byte {bad}")
         try:
             decoded = json.loads(urlsafe_b64decode(token + "=" * (-len(token) % 4)))
             version, start = decoded["rv"], decoded["start"]
@@ -50,3 +53,12 @@ class Pages(Generic[T]):
             raise BadTokenError("continue key is not valid")
         rows = self._lists.get((name, version))
         return None if rows is None else (version, rows, start)
+
+
+def _first_bad(token: str) -> int | None:
+    """Returns where ``token`` stops being base64 (RFC 4648, section 5, without padding), None if it does
+    not.
+    """
+    if found := re.search(r"[^A-Za-z0-9_-]", token):
+        return found.start()
+    return len(token) - 1 if len(token) % 4 == 1 else None

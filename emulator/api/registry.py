@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +23,8 @@ from ..store.objects import Key, Stored, uid_of
 from ..store.store import Store
 from . import bodies, customs, managed, status
 from .defaults import created, decoded, status_updated, updated
-from .fields import check
+from .fields import check, check_patched
+from .givenout import GivenOut
 from .immutable import violations_of_update
 from .pages import BadTokenError, Pages
 from .patch import apply_patch
@@ -33,6 +34,7 @@ from .selectors import Selection
 from .structural import fill as fill_schema
 from .structural import prune
 from .users import ISSUER, User
+from .validation import violations
 
 Document: TypeAlias = dict[str, Any]
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words (apimachinery, util/rand)
@@ -124,7 +126,7 @@ class Registry:
     """Holds what the verbs need. ``now`` says the time (RFC 3339), ``draw(n)`` returns a random number below
     ``n``; ``settle`` lets the controllers act on what was written, and returns what they refuse of it now;
     ``may_evict`` returns why a PodDisruptionBudget forbids an eviction now (:class:`Denial`), None if
-    none does.
+    none does; ``given_out`` holds the ranges of what Services get.
     """
 
     store: Store
@@ -133,6 +135,7 @@ class Registry:
     tokens: TokenIssuer | None = None
     may_evict: MayEvict = lambda _store, _pod, _now: None
     settle: Settle = lambda: ()
+    given_out: GivenOut = GivenOut()
     _documents: dict[tuple[Key, str], tuple[int, Document]] = field(default_factory=dict)
     _pages: Pages[Stored] = field(default_factory=Pages)
     _sorted: dict[str, tuple[Sequence[Stored], Sequence[Stored]]] = field(default_factory=dict)
@@ -223,7 +226,7 @@ class Registry:
         try:
             found = self._pages.find(name, token)
         except BadTokenError as error:
-            raise status.bad_request(str(error)) from error
+            raise status.bad_request(f"invalid continue token: {error}") from error
         if found is None:
             raise status.expired(
                 "The provided continue parameter is too old to display a consistent list result. You can"
@@ -235,13 +238,20 @@ class Registry:
         """Returns the version that a list has; checks the one that it asks for."""
         text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
         current = self.store.resourceVersion
+        causes = []
         if match and not text:
-            raise status.bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is"
-                " provided"
-            )
+            what = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            causes.append(_match_cause(what))
+        if match and query.get("continue"):
+            causes.append(_match_cause("resourceVersionMatch is forbidden with continue"))
         if match not in ("", "Exact", "NotOlderThan"):
-            raise status.bad_request(f'resourceVersionMatch: Unsupported value: "{match}"')
+            causes.append(_match_unknown(match, "", "Exact", "NotOlderThan"))
+        if match == "Exact" and text == "0":
+            causes.append(_match_cause('resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+        if "sendInitialEvents" in query:
+            what = "sendInitialEvents is forbidden for list"
+            causes.append(status.field_cause("sendInitialEvents", FaultKind.FORBIDDEN, what))
+        _check_options(causes)
         wanted = _version_number(text)
         if wanted > current:
             raise status.too_large_version(wanted, current)
@@ -273,12 +283,16 @@ class Registry:
         selection = Selection.of(query, target)
         initial = _flag(query, "sendInitialEvents")
         match, text = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
-        if initial and match != "NotOlderThan":
+        causes = []
+        if "sendInitialEvents" in query and match != "NotOlderThan":
             what = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise status.invalid_option("resourceVersionMatch", FaultKind.FORBIDDEN, what)
+            causes.append(_match_cause(what))
         if match and "sendInitialEvents" not in query:
             what = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            raise status.invalid_option("resourceVersionMatch", FaultKind.FORBIDDEN, what)
+            causes.append(_match_cause(what))
+        if match not in ("", "NotOlderThan"):
+            causes.append(_match_unknown(match, "NotOlderThan"))
+        _check_options(causes)
         wanted, current = _version_number(text), self.store.resourceVersion
         if wanted > current:
             raise status.too_large_version(wanted, current)
@@ -316,8 +330,8 @@ class Registry:
             name = _metadata(body).get("name", "")
             pods = self._core("pods")
             return self._bind(Target(pods, target.namespace, str(name)), body, query)
-        warnings = self._check_fields(body, query, resource, raw)
         _check_kind(body, resource)
+        warnings = self._check_fields(body, query, resource, raw)
         metadata = _metadata(body)
         self._place(metadata, target)
         if metadata.get("resourceVersion"):
@@ -333,11 +347,17 @@ class Registry:
         body = managed.update(None, body, _write(target, caller, now))
         with status.refusals(resource, str(metadata.get("name", "")), body):
             stored = self._store(query).create(resource.kept(body), now=now)
-        if not _is_dry(query):
-            self._react(stored, resource)
-            self._settle(stored, resource)
-            stored = self.store.get(stored.key) or stored
-        return Answer(self.document(stored, resource), 201, warnings)
+        return Answer(self._new(stored, resource, query), 201, warnings)
+
+    def _new(self, stored: Stored, resource: Resource, query: Mapping[str, str]) -> Mapping[str, Any]:
+        """Returns a created object as the answer shows it, after all that follows from it at once."""
+        if _is_dry(query):
+            document = self.fresh(stored, resource)
+            document["metadata"].pop("resourceVersion", None)
+            return document
+        self._react(stored, resource)
+        self._settle(stored, resource)
+        return self.document(self.store.get(stored.key) or stored, resource)
 
     def _place(self, metadata: Document, target: Target) -> None:
         """Gives an object the namespace of the request; refuses another one."""
@@ -381,7 +401,7 @@ class Registry:
         how = query.get("fieldValidation", "Warn") or "Warn"
         if resource.schema is not None:
             unknown = prune(body, resource.schema)
-            return status.strict(how, [f'unknown field "{one}"' for one in unknown])
+            return status.strict(how, [f'unknown field "{one}"' for one in unknown], resource)
         return tuple(check(body, how, resource, raw))
 
     def _born(self, body: Document, target: Target, now: str) -> Document:
@@ -395,16 +415,30 @@ class Registry:
         if target.resource.kind == "Pod":
             whole["status"] = {"phase": "Pending", **(whole.get("status") or {})}
         self._complete(whole, target.resource)
+        self._check_given_out(whole, {}, target.resource, target)
         return whole
+
+    def _check_given_out(
+        self, new: Document, old: Mapping[str, Any], resource: Resource, target: Target
+    ) -> None:
+        """Refuses a Service that asks for an address or a node port that it cannot have."""
+        if (resource.group, resource.kind) != ("", "Service") or target.subresource:
+            return
+        if faults := [*self.given_out.violations(new, old, self.store)]:
+            raise status.invalid_fields(resource, str(_metadata(new).get("name", "")), faults)
 
     def _complete(self, document: Document, resource: Resource) -> None:
         """Fills in and checks what the store does not: custom resources and their definitions."""
         faults = []
         if resource.schema is not None:
             faults = customs.complete(document, resource.schema)
+            if "scale" in resource.subresources:
+                faults += customs.scale_violations(document, resource.scale_paths.spec)
         elif resource.kind == customs.DEFINED:
             customs.fill_in(document)
             faults = customs.violations(document)
+        else:
+            faults = violations(document, resource.group, resource.kind)
         if faults:
             raise status.invalid_fields(resource, str(_metadata(document).get("name", "")), faults)
 
@@ -442,13 +476,22 @@ class Registry:
         """
         if target.subresource == "scale":
             return self._update_scale(target, body, query, caller)
+        _check_kind(body, target.resource)
         warnings = self._check_fields(body, query, target.resource, raw)
         answer = self._put(target, body, query, caller)
         return Answer(answer.document, answer.code, (*warnings, *answer.warnings))
 
     def _put(
-        self, target: Target, body: Document, query: Mapping[str, str], caller: Caller, *, manage: bool = True
+        self,
+        target: Target,
+        body: Document,
+        query: Mapping[str, str],
+        caller: Caller,
+        *,
+        manage: bool = True,
+        through: str = "",
     ) -> Answer:
+        """Replaces the object. ``through``: the subresource that its managed fields name beside its own."""
         resource = target.resource
         _check_kind(body, resource)
         metadata = _metadata(body)
@@ -465,8 +508,10 @@ class Registry:
         self._complete(new, resource)
         if faults := violations_of_update(old, new, resource.kind, target.subresource):
             raise status.invalid_fields(resource, target.name, faults)
+        self._check_given_out(new, old, resource, target)
         if manage:
-            new = managed.update(old, new, _write(target, caller, self.now()))
+            write = _write(target, caller, self.now())
+            new = managed.update(old, new, replace(write, subresource=through or write.subresource))
         store = self._store(query)
         with status.refusals(resource, target.name, new):
             document = _without_identity(resource.kept(new))
@@ -476,7 +521,9 @@ class Registry:
         elif not _is_dry(query):
             self._react(written, resource)
             written = self.store.get(written.key) or written
-        return Answer(self.document(written, resource), 200)
+        # an object that went with its last finalizer has the version that it had before
+        gone = self.store.get(written.key) is None
+        return Answer(self.fresh(written, resource) if gone else self.document(written, resource), 200)
 
     def patch(
         self, target: Target, patch: bytes, form: str, query: Mapping[str, str], caller: Caller
@@ -493,7 +540,12 @@ class Registry:
             return self._update_scale(target, apply_patch(form, current, patch, resource), query, caller)
         current = self.fresh(stored, resource)
         new = apply_patch(form, copy.deepcopy(current), patch, resource)
-        warnings = self._check_fields(new, query, resource, b"")
+        if resource.schema is not None:
+            warnings = self._check_fields(new, query, resource, b"")
+        else:
+            warnings = check_patched(
+                form, patch, new, query.get("fieldValidation", "Warn") or "Warn", resource
+            )
         answer = self._put(target, new, query, caller)
         return Answer(answer.document, answer.code, (*warnings, *answer.warnings))
 
@@ -538,11 +590,7 @@ class Registry:
         new = self._born(new, target, self.now())
         with status.refusals(resource, target.name, new):
             stored = self._store(query).create(resource.kept(new), now=self.now())
-        if not _is_dry(query):
-            self._react(stored, resource)
-            self._settle(stored, resource)
-            stored = self.store.get(stored.key) or stored
-        return Answer(self.document(stored, resource), 201)
+        return Answer(self._new(stored, resource, query), 201)
 
     # --- deleting -------------------------------------------------------------------------------------------
 
@@ -596,7 +644,8 @@ class Registry:
         old_time = stored.deletionTimestamp
         if old_time is None or time < old_time:
             metadata["deletionTimestamp"] = time
-            metadata["deletionGracePeriodSeconds"] = grace
+            if not namespace:
+                metadata["deletionGracePeriodSeconds"] = grace
         if kept != finalizers:
             metadata["finalizers"] = kept
         if namespace:
@@ -675,10 +724,14 @@ class Registry:
         seconds = spec.get("expirationSeconds")
         seconds = 3600 if seconds is None else seconds
         if not isinstance(seconds, int) or isinstance(seconds, bool) or not 600 <= seconds <= 1 << 32:
-            raise status.bad_request(
-                f"spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration less than 10"
-                " minutes"
+            little = isinstance(seconds, int) and seconds < 600
+            words = (
+                "may not specify a duration less than 10 minutes"
+                if little
+                else "may not specify a duration larger than 2^32 seconds"
             )
+            cause = status.field_cause("spec.expirationSeconds", FaultKind.INVALID, words, seconds)
+            raise status.invalid_kind(status.TOKEN_REQUEST, [cause])
         given = spec.get("audiences")
         audiences = [str(one) for one in given] if isinstance(given, list) and given else [ISSUER]
         bound = self._bound(target, spec.get("boundObjectRef"))
@@ -755,7 +808,7 @@ class Registry:
         if version:
             document["metadata"]["resourceVersion"] = version
         whole = Target(target.resource, target.namespace, target.name)
-        answer = self._put(whole, document, query, caller)
+        answer = self._put(whole, document, query, caller, through="scale")
         return Answer(self._scale(dict(answer.document), target), 200, answer.warnings)
 
 
@@ -804,9 +857,10 @@ def _metadata(body: Document) -> Document:
 def _check_kind(body: Document, resource: Resource) -> None:
     version, kind = body.setdefault("apiVersion", resource.apiVersion), body.setdefault("kind", resource.kind)
     if kind != resource.kind:
+        short, package = str(version).rpartition("/")[2], resource.group.partition(".")[0] or "core"
         raise status.bad_request(
-            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: converting ({version}.'
-            f"{kind}) to ({resource.group}.{resource.kind}): unknown conversion"
+            f'{kind} in version "{short}" cannot be handled as a {resource.kind}: converting ({short}.{kind})'
+            f" to ({package}.{resource.kind}): unknown conversion"
         )
     if version != resource.apiVersion:
         raise status.bad_request(
@@ -901,6 +955,21 @@ def _ends_now(stored: Stored, document: Document) -> bool:
     return stored.key.kind == "Namespace" and bool(stored.deletionTimestamp) and not left
 
 
+def _match_cause(what: str) -> status.Cause:
+    return status.field_cause("resourceVersionMatch", FaultKind.FORBIDDEN, what)
+
+
+def _match_unknown(match: str, *known: str) -> status.Cause:
+    what = status.supported_values(known)
+    return status.field_cause("resourceVersionMatch", FaultKind.NOT_SUPPORTED, what, match)
+
+
+def _check_options(causes: Sequence[status.Cause]) -> None:
+    """Refuses the parameters of a list or watch (apimachinery, internalversion/validation)."""
+    if causes:
+        raise status.invalid_kind(status.LIST_OPTIONS, causes)
+
+
 def _is_dry(query: Mapping[str, str]) -> bool:
     value = query.get("dryRun", "")
     if value not in ("", "All"):
@@ -920,7 +989,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not text.lstrip("-").isdecimal() or len(text) > 18:
-        raise status.bad_request(f'{name}: strconv.ParseInt: parsing "{text[:40]}": invalid syntax')
+        raise status.bad_request(f"strconv.ParseInt: parsing {json.dumps(text[:40])}: invalid syntax")
     return int(text)
 
 
@@ -928,7 +997,11 @@ def _version_number(text: str) -> int:
     if not text:
         return 0
     if not text.isdecimal() or not text.isascii() or len(text) > 18:
-        raise status.bad_request(f'resourceVersion: Invalid value: "{text[:40]}": must be a number')
+        shown = json.dumps(text[:40])
+        raise status.bad_request(
+            f"invalid resource version: resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing"
+            f" {shown}: invalid syntax"
+        )
     return int(text)
 
 

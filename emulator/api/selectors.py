@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +12,7 @@ from ..objects.kinds import LabelSelector
 from ..objects.selectors import matches, parse_selector
 from . import status
 from .resources import Resource
+from .validation import label_key_faults, label_value_faults
 
 # Fields of each kind that a field selector may name beside metadata.name and metadata.namespace
 # (pkg/registry/*/strategy.go, SelectableFields; apis/core/v1/conversion.go).
@@ -78,7 +81,9 @@ class Selection:
             try:
                 labels = parse_selector(text)
             except ValueError as error:
-                raise status.bad_request(f"unable to parse requirement: {error}") from None
+                raise status.bad_request(
+                    _complaint(text) or f"unable to parse requirement: {error}"
+                ) from None
         fields = _fields(query.get("fieldSelector", ""), place.resource)
         if place.name:  # a watch of one object
             fields = (*fields, ("metadata.name", True, place.name))
@@ -97,10 +102,10 @@ def _fields(text: str, resource: Resource) -> tuple[tuple[str, bool, str], ...]:
         path, equal, value = _split(term, text)
         known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.kind, ()))
         if path not in known:
-            raise status.bad_request(
-                f'Unable to find "{resource.apiVersion}, Resource={resource.plural}" that match label '
-                f'selector "", field selector "{text}": field label not supported: {path}'
-            )
+            if resource.kind in _FIELDS or resource.schema is not None:
+                raise status.bad_request(f"field label not supported: {path}")
+            names = '"metadata.name", "metadata.namespace"'  # in the words of meta/v1's conversion
+            raise status.bad_request(f"{json.dumps(path)} is not a known field selector: only {names}")
         found.append((path, equal, value))
     return tuple(found)
 
@@ -141,3 +146,71 @@ def _value(document: Mapping[str, Any], path: str) -> str:
     if path in _BOOLEAN:
         return "true" if value else "false"
     return "" if value is None else str(value)
+
+
+# --- the words for a label selector that is none (apimachinery, pkg/labels/selector.go) ---------------------
+
+_TOKEN = re.compile(r"\s*([()]|,|[!=<>]+|[^\s(),!=<>]+|$)")
+_SIGNS = ("(", ")", ",", "!", "=", "==", "!=", "<", ">")
+_OPERATORS = "in, notin, =, ==, !=, gt, lt"
+
+
+def _complaint(text: str) -> str:
+    """Returns what kube-apiserver says of a label selector that it cannot read; "" if it could."""
+    tokens = [*_TOKEN.findall(text), ""]
+    try:
+        while tokens[0]:
+            if not _is_name(tokens[0]) and tokens[0] != "!":
+                return f"found '{tokens[0]}', expected: !, identifier, or 'end of string'"
+            _requirement(tokens)
+            last = tokens.pop(0)
+            if not last:
+                break
+            if last != ",":
+                return f"found '{last}', expected: ',' or 'end of string'"
+            if not _is_name(tokens[0]) and tokens[0] != "!":
+                return f"found '{tokens[0]}', expected: identifier after ','"
+    except ValueError as error:
+        return f"unable to parse requirement: {error}"
+    return ""
+
+
+def _is_name(token: str) -> bool:
+    return bool(token) and token not in _SIGNS
+
+
+def _requirement(tokens: list[str]) -> None:
+    """Takes one requirement from ``tokens``. Raises ValueError with the complaint."""
+    absent = tokens[0] == "!"
+    if absent:
+        tokens.pop(0)
+    if not _is_name(tokens[0]):
+        raise ValueError(f"found '{tokens[0]}', expected: identifier")
+    for one in label_key_faults("key", tokens.pop(0)):
+        raise ValueError(f"{one.field}: {one.message}")
+    if absent or tokens[0] in ("", ","):
+        return
+    operator = tokens.pop(0)
+    if operator in ("in", "notin"):
+        _values(tokens)
+    elif operator in ("=", "==", "!=", ">", "<"):
+        if _is_name(tokens[0]):
+            for one in label_value_faults("values[0]", tokens.pop(0)):
+                raise ValueError(f"{one.field}: {one.message}")
+        elif tokens[0] not in ("", ","):
+            raise ValueError(f"found '{tokens[0]}', expected: identifier")
+    else:
+        raise ValueError(f"found '{operator}', expected: {_OPERATORS}")
+
+
+def _values(tokens: list[str]) -> None:
+    if (first := tokens.pop(0)) != "(":
+        raise ValueError(f"found '{first}' expected: '('")
+    if not _is_name(tokens[0]) and tokens[0] not in (",", ")"):
+        raise ValueError(f"found '{tokens[0]}', expected: ',', ')' or identifier")
+    while _is_name(tokens[0]) or tokens[0] == ",":
+        if (value := tokens.pop(0)) != ",":
+            for one in label_value_faults("values[0]", value):
+                raise ValueError(f"{one.field}: {one.message}")
+    if (last := tokens.pop(0)) != ")":
+        raise ValueError(f"found '{last}', expected: ')'")

@@ -36,7 +36,7 @@ class ApiError(PodwireError):
         reason: str,
         message: str,
         *,
-        resource: Resource | None = None,
+        resource: Resource | _Named | None = None,
         name: str = "",
         causes: Iterable[Sequence[str]] = (),
         seconds: int = 0,
@@ -103,8 +103,9 @@ def not_found(resource: Resource | None, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{what} "{name}" not found', resource=resource, name=name)
 
 
-def page_not_found() -> ApiError:
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+def page_not_found(asked: str = "") -> ApiError:
+    """Returns the refusal of a path that names no resource; ``asked``: in brackets, which one it would be."""
+    return ApiError(404, "NotFound", f"the server could not find the requested resource{printable(asked)}")
 
 
 def already_exists(resource: Resource, name: str) -> ApiError:
@@ -188,6 +189,31 @@ def internal(message: str) -> ApiError:
 def runtime_refused(message: str, code: int) -> ApiError:
     """Returns the refusal of something that a Pod cannot do."""
     return ApiError(code, {404: "NotFound", 400: "BadRequest"}.get(code, "InternalError"), message)
+
+
+class _Named(NamedTuple):
+    """Names a kind that is no resource, as the details of a refusal do."""
+
+    group: str
+    kind: str
+    plural: str = ""
+
+
+LIST_OPTIONS = _Named("meta.k8s.io", "ListOptions")
+TOKEN_REQUEST = _Named("authentication.k8s.io", "TokenRequest")
+
+
+def field_cause(field: str, kind: FaultKind, detail: str, value: Any = None) -> Cause:
+    """Returns the cause that a field error is."""
+    return Cause(kind.value, _field_error(kind, value, detail), field)
+
+
+def invalid_kind(named: _Named, causes: Sequence[Cause]) -> ApiError:
+    """Returns the refusal of parameters, or of a body, that is no object of a resource."""
+    told = [f"{one.field}: {one.message}" for one in causes]
+    text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+    message = f'{named.kind}.{named.group} "" is invalid: {text}'
+    return ApiError(422, "Invalid", message, resource=named, causes=causes, kind=True)
 
 
 def invalid_option(field: str, kind: FaultKind, detail: str, value: Any = None) -> ApiError:
@@ -294,12 +320,15 @@ def refusals(resource: Resource, name: str, document: Mapping[str, Any] | None =
 # --- parts of answers -----------------------------------------------------------------------------------
 
 
-def strict(how: str, faults: Sequence[str]) -> tuple[str, ...]:
-    """Returns the warnings of a body with unknown fields. ``how`` is the parameter fieldValidation: Strict
-    refuses them, Ignore says nothing.
+def strict(how: str, faults: Sequence[str], resource: Resource) -> tuple[str, ...]:
+    """Returns the warnings of a custom resource with unknown fields. ``how`` is the parameter
+    fieldValidation: Strict refuses them, Ignore says nothing.
     """
     if how == "Strict" and faults:
-        raise bad_request(f"strict decoding error: {', '.join(faults)}")
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: strict'
+            f" decoding error: {', '.join(faults)}"
+        )
     return tuple(faults) if how == "Warn" else ()
 
 

@@ -1035,6 +1035,21 @@ _ROWS: Mapping[tuple[str, str], tuple[tuple[Column, ...], Cells]] = {
         for kind in ("RoleBinding", "ClusterRoleBinding")
     },
 }
+# autoscaling/v1, Scale, is a subresource of many kinds
+_SCALE: tuple[tuple[Column, ...], Cells] = (
+    (
+        NAME,
+        Column("Desired", type="integer", description="Replicas that are wanted."),
+        Column("Available", type="integer", description="Replicas that there are."),
+        AGE,
+    ),
+    lambda one, now: (
+        _name(one),
+        _at(one, "spec", "replicas") or 0,
+        _at(one, "status", "replicas") or 0,
+        _age(one, now),
+    ),
+)
 _PLAIN: tuple[tuple[Column, ...], Cells] = ((NAME, AGE), lambda one, now: (_name(one), _age(one, now)))
 
 
@@ -1105,7 +1120,10 @@ def table(resource: Resource, documents: Iterable[Document], now: str, include: 
     """Returns the Table of ``documents``. ``now`` is the time, RFC 3339; ``include`` says what each row has
     of its object: None, Metadata (also "") or Object.
     """
-    if resource.schema is not None:
+    documents = [*documents]
+    if documents and documents[0].get("kind") == "Scale":
+        columns, cells = _SCALE
+    elif resource.schema is not None:
         given = resource.columns or (
             {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         )

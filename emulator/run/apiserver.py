@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from ..api.givenout import GivenOut
 from ..api.registry import Registry
 from ..controllers.apps.disruption import may_evict
 from ..controllers.apps.namespaces import ROOT_CA
@@ -43,6 +44,7 @@ async def api_server(
         tokens=identity.tokens,
         may_evict=_may_evict,
         settle=partial(_settle, engine),
+        given_out=GivenOut(engine.plane.serviceSubnet),
     )
     registry.provide_namespaces()
     identity.tokens.exists = partial(_exists, engine.plane.store)

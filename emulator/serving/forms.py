@@ -71,6 +71,16 @@ def metadata_only(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def without_kind(document: Mapping[str, Any]) -> bytes:
+    """Returns an object as JSON without its apiVersion and kind."""
+    return dump({key: item for key, item in document.items() if key not in ("apiVersion", "kind")})
+
+
+def with_kind(text: bytes, document: Mapping[str, Any]) -> bytes:
+    """Returns the JSON ``text`` that :func:`without_kind` made of ``document``, with both."""
+    return dump({key: document[key] for key in ("apiVersion", "kind")})[:-1] + b"," + text[1:]
+
+
 def join_items(head: Mapping[str, Any], items: Iterable[bytes]) -> bytes:
     """Returns a list as JSON: ``head`` without its items, and the items, which are JSON already."""
     return dump(head)[:-1] + b',"items":[' + b",".join(items) + b"]}"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -34,6 +35,11 @@ _SLOWEST_BODY = 60.0  # seconds
 _BOOKMARKS = 60.0  # seconds between them
 _PACE = 0.02  # seconds between two sends to one watcher: in a burst of writes each send has several events
 _log = logging.getLogger(__name__)
+_WARNING = web.RequestKey("warning", str)
+# by resource: what every answer warns of
+_DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 _OPEN = ("/healthz", "/livez", "/readyz", "/version")
 _PATCHES = (
     "application/json-patch+json",
@@ -67,6 +73,7 @@ class Server:
     async def start(self, listeners: Sequence[sockets.socket]) -> None:
         """Starts to serve at sockets that are bound already."""
         application = web.Application(client_max_size=LONGEST_BODY)
+        application.on_response_prepare.append(_warn_of_deprecated)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(
             application,
@@ -124,7 +131,8 @@ class Server:
             return described
         found = route(path, self.registry.catalog)
         if found is None:
-            raise status.page_not_found()
+            raise _nowhere(path, request.method, self.registry)
+        request[_WARNING] = _DEPRECATED.get(found.target.resource.name, "")
         query = dict(request.rel_url.query.items())
         if found.watch:
             query["watch"] = "true"
@@ -173,13 +181,14 @@ class Server:
                 raise status.unsupported_media_type(_PATCHES)
             return self._object(self.registry.patch(target, body, media, query, caller), target, form, query)
         if verb in ("delete", "deletecollection"):
-            options = bodies.decode(body, media) if body.strip() else {}
+            options = bodies.decode(body, media, "DeleteOptions") if body.strip() else {}
             if verb == "deletecollection":
                 return self._list(
                     self.registry.delete_collection(target, options, query, caller), form, query
                 )
             return self._object(self.registry.delete(target, options, query, caller), target, form, query)
-        document = bodies.decode(body, media)
+        kind = target.resource.subresources[target.subresource].kind if target.subresource else ""
+        document = bodies.decode(body, media, kind or target.resource.kind)
         if verb == "create":
             answer = self.registry.create(target, document, query, caller, body)
         else:
@@ -216,7 +225,7 @@ class Server:
         self, answer: Answer, target: Target, form: forms.Form, query: Mapping[str, str]
     ) -> web.Response:
         document = answer.document
-        if form == "table" and document.get("kind") not in ("Status", "Scale"):
+        if form == "table" and document.get("kind") != "Status":
             document = table(target.resource, [document], self.registry.now(), query.get("includeObject", ""))
         elif form == "metadata" and document.get("kind") != "Status":
             document = forms.metadata_only(document)
@@ -238,10 +247,16 @@ class Server:
             return _json({**head, "items": [forms.metadata_only(one) for one in documents]})
         if form == "yaml":
             return _json({**head, "items": [*documents]}, yaml=True)
-        return _response(forms.join_items(head, map(self._text, documents)))
+        # Go's lists hold structs, whose kind the list's says
+        text = self._bare_text if resource.schema is None else self._text
+        return _response(forms.join_items(head, map(text, documents)))
 
     def _text(self, document: Mapping[str, Any]) -> bytes:
-        """Returns an object as JSON; it is encoded once in each of its versions."""
+        """Returns an object as JSON."""
+        return forms.with_kind(self._bare_text(document), document)
+
+    def _bare_text(self, document: Mapping[str, Any]) -> bytes:
+        """Returns an object as JSON without its kind; it is encoded once in each of its versions."""
         metadata = document["metadata"]
         key = (metadata["uid"], document["apiVersion"])
         held = self._texts.get(key)
@@ -249,7 +264,7 @@ class Server:
             return held[1]
         if len(self._texts) > 100_000:
             self._texts.clear()
-        text = forms.dump(document)
+        text = forms.without_kind(document)
         self._texts[key] = (metadata["resourceVersion"], text)
         return text
 
@@ -332,7 +347,7 @@ class Server:
 
     def _bookmark(self, watcher: Watcher, version: int, *, ends: bool = False) -> bytes:
         resource = watcher.watch.resource
-        metadata: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(version)}
         if ends:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         mark: dict[str, Any] = {
@@ -523,6 +538,23 @@ def log_options(query: Mapping[str, str], now: str) -> LogOptions:
 
 
 # --- answers ------------------------------------------------------------------------------------------------
+
+
+async def _warn_of_deprecated(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    if warning := request.get(_WARNING):
+        response.headers.add("Warning", f"299 - {_quoted(warning)}")
+
+
+def _nowhere(path: str, method: str, registry: Registry) -> status.ApiError:
+    """Returns the refusal of a path that names no resource. Below a group that is not served, Kubernetes
+    answers in plain text, and clients say what they asked for: it is said here.
+    """
+    parts = path.strip("/").split("/")
+    asked = ""
+    if parts[0] == "apis" and len(parts) > 3 and parts[1] not in registry.catalog.groups:
+        plural = parts[5] if parts[3] == "namespaces" and len(parts) > 5 else parts[3]
+        asked = f" ({method.lower()} {unquote(plural)}.{parts[1]})"
+    return status.page_not_found(asked)
 
 
 def _refusal(error: status.ApiError) -> web.Response:

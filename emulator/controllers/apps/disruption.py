@@ -135,6 +135,7 @@ def _sync(plane: ControlPlane, budget: Stored) -> None:
     }
     enough = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
     set_condition(status, "DisruptionAllowed", *enough, "", plane.now, observedGeneration=budget.generation)
+    status["conditions"] = [{"message": "", **one} for one in status["conditions"]]  # meta/v1, Condition
     document["status"] = status
     plane.store.write(document)
 

@@ -438,7 +438,10 @@ def test_object_of_a_definition_must_fit_its_schema() -> None:
     strict = refused(
         lambda: made(api, "widgets", widget(odd=1), group="example.org/v1", fieldValidation="Strict")
     )
-    assert strict.message == 'strict decoding error: unknown field "spec.odd"'
+    assert strict.message == (
+        'Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field'
+        ' "spec.odd"'
+    )
 
 
 def test_custom_object_has_status_and_scale() -> None:

@@ -67,3 +67,24 @@ def test_what_cannot_be_selected_is_a_bad_request(labels: str, fields: str, said
         select(labels, fields)
     assert raised.value.code == 400
     assert said in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,,b", "found ',', expected: identifier after ','"),
+        ("team in", "unable to parse requirement: found '' expected: '('"),
+        ("team in (a", "unable to parse requirement: found '', expected: ')'"),
+        ("(a", "found '(', expected: !, identifier, or 'end of string'"),
+        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+        ("!", "unable to parse requirement: found '', expected: identifier"),
+        ("a=(", "unable to parse requirement: found '(', expected: identifier"),
+    ],
+)
+def test_label_selectors_that_are_none(text: str, words: str) -> None:
+    resource = Catalog().of_kind("v1", "Pod")
+    assert resource is not None
+    with pytest.raises(ApiError) as raised:
+        Selection.of({"labelSelector": text}, Place(resource))
+    assert (raised.value.code, raised.value.message) == (400, words)

@@ -133,11 +133,11 @@ def test_a_selector_is_written_as_a_query_has_it() -> None:
 
 def test_unknown_fields_are_refused_told_or_passed_over() -> None:
     faults = ['unknown field "spec.replica"']
-    assert status.strict("Warn", faults) == tuple(faults)
-    assert status.strict("Ignore", faults) == ()
-    assert status.strict("Strict", []) == ()
+    assert status.strict("Warn", faults, resource()) == tuple(faults)
+    assert status.strict("Ignore", faults, resource()) == ()
+    assert status.strict("Strict", [], resource()) == ()
     with pytest.raises(status.ApiError, match="strict decoding error: unknown field"):
-        status.strict("Strict", faults)
+        status.strict("Strict", faults, resource())
 
 
 def test_messages_hold_no_terminal_escapes() -> None:
