@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from .discovery import VERSION
+from .patch import STRATEGIC_MERGE_PATCH as STRATEGIC
 from .resources import Catalog, Resource
 from .schemas import KINDS, REFERENCE, definition_of, definitions
 
@@ -37,7 +38,7 @@ _PATCHES = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    STRATEGIC,
 )
 
 
@@ -214,7 +215,9 @@ def _operation(one: Resource, verb: str, schema: str, kind: str = "", apiVersion
     if verb in _WRITES:
         names = ("dryRun", "fieldManager", "fieldValidation", *(("force",) if verb == "patch" else ()))
         row["parameters"] = [{"name": name, "in": "query", "schema": _OPTIONS} for name in names]
-        media = _PATCHES if verb == "patch" else ("application/json", "application/yaml")
+        media: Iterable[str] = ("application/json", "application/yaml")
+        if verb == "patch":  # kubectl takes a strategic merge patch where it finds the media type
+            media = _PATCHES if one.schema is None else (form for form in _PATCHES if form != STRATEGIC)
         body = {"schema": {"$ref": f"{REFERENCE}{schema}"}} if verb != "patch" else {}
         row["requestBody"] = {"content": dict.fromkeys(media, body)}
     return row
