@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from ..errors import Exit
-from .arguments import add_cluster, add_commands, add_tools
+from .arguments import add_cluster, add_commands, add_kube_proxy, add_tools
 from .parser import file_name
 from .running import add_cluster_choice
-from .targets import load_targets
+from .targets import find_program, load_targets
 
 
 def add_up(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_up(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print the path of the kubeconfig alone")
     add_commands(parser)
+    add_kube_proxy(parser)
     add_tools(parser)
 
 
@@ -44,6 +45,8 @@ def up(args: argparse.Namespace) -> int:
     """Builds the cluster of the targets, and serves its API until it is told to end."""
     from ..run.up import Settings, detach, run_up
 
+    if args.detach:
+        return detach()
     settings = Settings(
         kubeconfig=args.kubeconfig,
         port=args.port,
@@ -53,9 +56,8 @@ def up(args: argparse.Namespace) -> int:
         run=args.run,
         iptables=args.iptables or "",
         verbose=args.verbose,
+        program=find_program(args),
     )
-    if args.detach:
-        return detach()
     return run_up(load_targets(args), settings)
 
 

@@ -42,7 +42,7 @@ from ..objects.kinds import (
 )
 from ..proxy.backends import backend_of
 from ..serving.certificates import kubeconfig
-from ..serving.identity import Identity
+from ..serving.identity import PROXY, Identity
 from ..serving.server import Server
 from ..store.objects import Key, key_of
 from ..store.store import Store
@@ -60,7 +60,6 @@ from ..workload.kubeproxy import (
 )
 from ..workload.worker import Inbox, Worker
 
-USER = "system:kube-proxy"  # whom Kubernetes' ClusterRole system:node-proxier is bound to
 _PACE = "10ms"  # between two syncs of a kube-proxy that is waited for
 _PATIENCE = 60.0  # seconds in which rules must be in the kernel; and more for many Services
 _EACH = 0.02  # seconds more for each Service
@@ -221,7 +220,7 @@ class _Waited(_KubeProxies):
     def __init__(self, applied: Applied, logs: Path) -> None:
         super().__init__(applied, logs)
         self._identity = Identity.make()
-        self._client = self._identity.authority.client(USER)
+        self._client = self._identity.authority.client(PROXY)
         self._store = Store()
         registry = Registry(self._store, _now, random.SystemRandom().randrange)
         registry.provide_namespaces()

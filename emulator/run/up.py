@@ -30,7 +30,7 @@ from typing import IO
 from .. import __version__
 from ..api.discovery import VERSION
 from ..cluster.scenario import Scenario
-from ..cluster.state import ClusterState, Listener
+from ..cluster.state import ClusterState, Listener, Program
 from ..controllers.apps import APPS
 from ..controllers.controlplane import api_server_pod
 from ..controllers.kubelet import Facts, kubelet, rfc3339
@@ -40,6 +40,7 @@ from ..kernel import sandbox
 from ..model.expectations import Expectation
 from ..model.flows import Flow
 from ..model.results import FlowResult
+from ..net import Endpoint
 from ..objects.config import FlowCheck, Inventory, ProxyMode
 from ..objects.kinds import Loaded
 from ..proxy.planner import ProxyPlanner
@@ -48,7 +49,7 @@ from ..report.output import complain, say
 from ..schedule.planner import plan_cluster
 from ..schedule.schedule import Moment, plan_flows
 from ..serving.certificates import kubeconfig
-from ..serving.identity import Identity
+from ..serving.identity import PROXY, Identity
 from .announcement import announcement
 from .answers import Answers
 from .clock import Clock
@@ -61,6 +62,7 @@ from .run import Options, Run, bring_up, prepare
 _READY = "is ready"  # the word by which a detached cluster is known to be up
 _PATIENCE = 120.0  # seconds that podwire up --detach waits for it
 _END = 20.0  # seconds that podwire down waits
+_LOOK = 0.05  # seconds between two looks whether real kube-proxies have begun
 _MARK = "# podwire made this kubeconfig, and removes it when its cluster ends\n"
 
 
@@ -76,6 +78,7 @@ class Settings:
     run: bool = False
     iptables: str = ""
     verbose: int = 0
+    program: Program | None = None  # a real kube-proxy on every node
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def settled(inventory: Inventory, settings: Settings) -> tuple[ControlPlane, Fac
         run=settings.run,
         workloads=(*APPS, kubelet(facts)),
         now=rfc3339(time.time()),
+        program=settings.program,
     )
     plane.reconcile()
     state = plane.snapshot()
@@ -359,9 +363,29 @@ def _watching(chosen: Running) -> Iterator[Callable[[float], bool]]:
 def _inside(channel: sandbox.Channel, run: Run, cluster: _Cluster) -> int:
     started = datetime.now(timezone.utc)
     channel.announce({"control": cluster.door.name})  # whoever asks before it is ready waits
-    with bring_up(channel, run, started, lives=True) as live:
+    with bring_up(channel, run, started, lives=True, access=_access(cluster)) as live:
         asyncio.run(_attend(channel, live, cluster, started))
     return Exit.OK
+
+
+def _access(cluster: _Cluster) -> str:
+    """Returns the kubeconfig by which real kube-proxies reach the API: by packets to the first control plane,
+    "" without any. Raises UsageError where the API listens on no node.
+    """
+    if not cluster.state.proxy.program:
+        return ""
+    if not cluster.served:
+        raise UsageError(
+            "--kube-proxy: no node is a control plane, so kube-proxies cannot reach the API "
+            "(a Cluster's nodes: [{role: control-plane}, …])"
+        )
+    first, authority = cluster.served[0], cluster.identity.authority
+    return kubeconfig(
+        f"https://{Endpoint(first.ip, first.port)}",
+        authority.certificate,
+        authority.client(PROXY),
+        name=cluster.state.name,
+    )
 
 
 async def _attend(channel: sandbox.Channel, live: Live, cluster: _Cluster, started: datetime) -> None:
@@ -399,8 +423,11 @@ async def _attend(channel: sandbox.Channel, live: Live, cluster: _Cluster, start
         working = asyncio.ensure_future(engine.run())
         working.add_done_callback(lambda task: None if task.cancelled() else end(task.exception()))
         await engine.settled()
+        while cluster.state.proxy.program and not over.done() and await engine.in_kernel(live.busy):
+            await asyncio.sleep(_LOOK)  # until each kube-proxy has brought its first rules to the kernel
         tell(engine.state)
-        _greet(cluster)
+        if not over.done():
+            _greet(cluster)
         try:
             await over
         finally:

@@ -19,6 +19,7 @@ from ..api.users import ISSUER, User, service_account
 from .certificates import Authority, Pair, server_context
 
 ADMIN = ("kubernetes-admin", ("system:masters",))
+PROXY = "system:kube-proxy"  # whom Kubernetes' ClusterRole system:node-proxier is bound to
 _ALGORITHM = "ES256"
 
 

@@ -26,6 +26,7 @@ from emulator.workload.kubeproxy import MARKED, MARKING, rules_in
 from tests.conftest import GOLDEN
 from tests.forked import forked
 from tests.iptables_save import Tables, normal
+from tests.kernel.test_up import CLUSTER, needs_kubectl, up
 from tests.kube_proxy import PATH, needs_kube_proxy
 from tests.nft_ruleset import Table, parse, promise
 from tests.objects import golden_state
@@ -238,3 +239,56 @@ def test_it_writes_nothing_of_the_host_and_sees_no_other_process(tmp_path: Path)
     assert own[:3] == [f"CapEff: {rights}", f"CapBnd: {rights}", "NoNewPrivs: 1"]
     assert int(own[-1]) <= 4  # this shell and what it has started
     assert host_state() == before
+
+
+# --- a cluster that lives ----------------------------------------------------------------------------------
+
+SERVED = (
+    CLUSTER
+    + """
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: worker-2, containers: [{name: c, image: web:1, ports: [{containerPort: 80}]}]}
+"""
+)
+
+
+@needs_kubectl
+@pytest.mark.parametrize("mode", MODES)
+def test_kube_proxies_of_a_cluster_that_lives_follow_its_api(tmp_path: Path, mode: str) -> None:
+    with up(tmp_path, "--proxy-mode", mode, "--kube-proxy", str(PATH), text=SERVED) as cluster:
+        events = cluster.kubectl("get", "events", "-A", "-o", "jsonpath={.items[*].reportingComponent}")
+        assert "kube-proxy" in events
+        cluster.kubectl("expose", "pod", "web", "--port=80")
+        address = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+
+        def is_served() -> bool:
+            said = cluster.kubectl(
+                *("exec", "client", "--", "sh", "-c"), f"curl -s --max-time 2 http://{address} || true"
+            )
+            return '"pod": "default/web"' in said
+
+        cluster.until(is_served)
+        cluster.kubectl("delete", "service", "web")
+        cluster.until(lambda: not is_served())
+
+
+def test_a_cluster_whose_kube_proxy_ends_ends_with_its_last_lines(tmp_path: Path) -> None:
+    program = script(tmp_path / "kube-proxy", "echo 'no more' >&2; exit 5")
+    manifest = tmp_path / "cluster.yaml"
+    manifest.write_text(SERVED)
+    done = podwire("up", str(manifest), "--kube-proxy", str(program), timeout=60)
+    assert done.returncode == Exit.MACHINE_LACKS
+    assert "is ready" not in done.stdout
+    assert re.search(r"kube-proxy on \S+ has ended with exit code 5", done.stderr)
+    assert "\n  no more" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_kube_proxies_need_a_control_plane_to_ask() -> None:
+    nodes = "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: worker}]\n"
+    done = podwire("up", "-", "--kube-proxy", str(PATH), stdin=nodes, timeout=60)
+    assert done.returncode == Exit.BAD_INPUT
+    assert "no node is a control plane" in done.stderr
