@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from emulator.model.notices import Notice
 from emulator.objects.warnings import Code, ManifestWarning
+from emulator.report.prose_of_notices import say_notice
 from emulator.report.prose_of_warnings import place_of, say_warning
 
 
@@ -12,7 +14,7 @@ class Telling(Protocol):
     """Describes a state or an inventory."""
 
     @property
-    def notices(self) -> tuple[str, ...]: ...
+    def notices(self) -> tuple[Notice, ...]: ...
 
     @property
     def warnings(self) -> tuple[ManifestWarning, ...]: ...
@@ -20,7 +22,12 @@ class Telling(Protocol):
 
 def told(by: Telling) -> tuple[str, ...]:
     """Returns the sentences of warnings, then notices."""
-    return (*map(say_warning, by.warnings), *by.notices)
+    return (*map(say_warning, by.warnings), *noticed(by))
+
+
+def noticed(by: Telling) -> tuple[str, ...]:
+    """Returns the sentences of notices."""
+    return tuple(map(say_notice, by.notices))
 
 
 def warned(by: Telling, code: Code) -> list[str]:

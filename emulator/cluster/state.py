@@ -36,6 +36,7 @@ from ..objects.kinds import (
     Uninterpreted,
     Workload,
 )
+from ..objects.notices import InputNotice
 from ..objects.warnings import ManifestWarning
 from .podnetwork import PodNetworkFacts
 
@@ -98,6 +99,13 @@ class HealthCheck:
     localEndpoints: int  # ready ones on this node
 
 
+class Holder(NamedTuple):
+    """Names the container that has a port, and its Pod ("" if that is the Pod which asks)."""
+
+    container: str
+    pod: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """Describes one port that a container is to serve, or kube-proxy for a health check. ``ip`` is the Pod's
@@ -111,18 +119,8 @@ class Listener:
     ip: Address
     port: int
     protocol: TransportProtocol
-    refused: str = ""  # why it cannot bind ("port 80/TCP is taken by container a"); "" if it can
+    refused: Holder | None = None  # the holder of its port, for which it cannot bind
     healthCheck: HealthCheck | None = None
-
-    @property
-    def refusal(self) -> str:
-        """Returns the sentence that reports why it cannot bind."""
-        who = (
-            f"container {self.container} of Pod {self.pod}"
-            if self.pod
-            else f"{self.container} on {self.node}"
-        )
-        return f"{who} cannot listen: {self.refused}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ class ClusterState:
     workloads: tuple[Workload, ...] = ()
     endpoints: tuple[Endpoints, ...] = ()
     uninterpreted: tuple[Uninterpreted, ...] = ()  # objects of kinds without a meaning here
-    notices: tuple[str, ...] = ()
+    notices: tuple[InputNotice, ...] = ()
     warnings: tuple[ManifestWarning, ...] = ()
 
     def __post_init__(self) -> None:

@@ -24,10 +24,11 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 def graph(args: argparse.Namespace) -> int:
     """Prints the picture of the targets' cluster."""
     from ..controllers.settle import play
+    from ..report.prose_of_notices import say_notice
     from ..run.graph import render_graph
 
     state = play(load_targets(args), seed=args.seed).state
     for notice in state.notices:
-        complain(notice)
+        complain(say_notice(notice))
     say(render_graph(state, args.output))
     return Exit.OK

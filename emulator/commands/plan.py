@@ -25,6 +25,7 @@ def plan(args: argparse.Namespace) -> int:
     """Prints the plan of the targets' cluster, or the origins of its rules."""
     from ..plan.shell import render_shell
     from ..proxy.backends import backend_of
+    from ..report.prose_of_notices import say_notice
     from ..report.prose_of_warnings import tell_warning
     from ..run.codes import known_codes
     from ..schedule.planner import plan_script, plan_script_change
@@ -35,7 +36,7 @@ def plan(args: argparse.Namespace) -> int:
     found = dict.fromkeys(one for moment in scenario.moments for one in moment.state.warnings)
     warnings = [one for one in found if one.code not in ignore]
     code = Exit.FLOW_FAILED if args.strict and warnings else Exit.OK
-    for notice in (*map(tell_warning, warnings), *state.notices):
+    for notice in (*map(tell_warning, warnings), *map(say_notice, state.notices)):
         complain(notice)
     if args.origins:
         from ..report.origins import render_origins

@@ -10,11 +10,10 @@ from ..cluster.state import ProxySettings
 from ..net import Address, Prefix, addresses_of
 from ..objects.config import ProxyMode
 from ..objects.kinds import EndpointSlice, Node, Pod, Service
+from ..objects.notices import EndpointNotTaken
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code
 from .findings import Findings
-
-EVERY_NODE = "every node"
 
 
 def notice_bound(
@@ -56,16 +55,12 @@ def notice_not_taken(
     there the kernel does not take it (docs/semantics 13).
     """
     broadcasts = {Prefix(cidr).broadcast: node.name for node in nodes for cidr in node.spec.podCIDRs}
-    broadcasts[hosts.broadcast] = EVERY_NODE
+    broadcasts[hosts.broadcast] = ""  # every node
     for item in slices:
         key = f"{item.metadata.namespace}/{item.serviceName}"
         for ip in addresses_of(hosts.family, (e.addresses[0] for e in item.endpoints if e.addresses)):
-            where = broadcasts.get(ip, "" if ip.unicast else EVERY_NODE)
-            if where:
-                findings.notice(
-                    f"Service {key} has the endpoint {ip}, a broadcast or multicast address on {where}: the "
-                    f"kernel refuses it there, and kube-proxy in {mode} mode logs that and leaves it out"
-                )
+            if ip in broadcasts or not ip.unicast:
+                findings.notice(EndpointNotTaken(key, ip, broadcasts.get(ip, ""), mode))
 
 
 def _bound(service: Service) -> Iterator[str]:

@@ -16,6 +16,7 @@ from ..net import Prefix, prefixes_of
 from ..objects.config import Inventory
 from ..objects.families import BUILT
 from ..objects.kinds import Container, Node
+from ..objects.notices import ProxiesDiffer
 
 _FLAG = re.compile(r"--?([a-z][a-z0-9-]*)(?:=(.*))?\Z", re.DOTALL)
 _SHELL = re.compile(r"[<>|&;]")  # the beginning of a redirection or another command
@@ -34,7 +35,7 @@ class ClusterFlags:
     pods: Prefix | None = None
     proxy: Mapping[str, str] = field(default_factory=dict)
     proxyFrom: str = ""
-    conflicts: tuple[str, ...] = ()
+    conflicts: tuple[ProxiesDiffer, ...] = ()
 
 
 def cluster_flags(inventory: Inventory) -> ClusterFlags:
@@ -55,7 +56,7 @@ def cluster_flags(inventory: Inventory) -> ClusterFlags:
     proxies = proxies or embedded
     proxy_from, proxy = proxies[0] if proxies else ("", {})
     conflicts = [
-        f"{where} has --{name}={flags.get(name, '')}, {proxy_from} {proxy.get(name, '')!r}"
+        ProxiesDiffer(name, where, flags.get(name, ""), proxy_from, proxy.get(name, ""))
         for where, flags in proxies[1:]
         for name in ("proxy-mode", "cluster-cidr", "detect-local-mode")
         if flags.get(name, "") != proxy.get(name, "")

@@ -6,18 +6,18 @@ They run only if the user allows it: a manifest may come from anywhere. Invarian
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from ..errors import printable, worded
+from ..errors import worded
 from ..load.faults import did_you_mean
 from ..objects.kinds import Container, Pod
+from ..objects.notices import MoreRealCommands, RealCommand
 from .findings import Draft, Findings
 from .placement import serving_containers
 
 RUN_ANNOTATION = "podwire.dev/run"
 _MOST_SHOWN = 10  # commands that are shown one by one
-_MOST_LETTERS = 160  # in a command that is shown
 
 
 def real_commands(
@@ -27,7 +27,7 @@ def real_commands(
     names with commas); none unless ``allowed``. A notice names each command that runs, or that would.
     """
     result = {}
-    shown: dict[tuple[str, str], list[str]] = {}
+    shown: dict[tuple[str, tuple[str, ...]], list[RealCommand]] = {}
     for draft in drafts:
         names = _wanted(draft.object)
         path = f'{draft.base}metadata.annotations["{RUN_ANNOTATION}"]'
@@ -39,9 +39,10 @@ def real_commands(
             if names:
                 result[draft.object.key] = names
         for name in sound:
-            key = (draft.origin.place(path), _shown(containers[name]))
-            shown.setdefault(key, []).append(f"container {name} of Pod {draft.object.key}")
-    _tell(shown, allowed, findings)
+            place, one = draft.origin.place(path), containers[name]
+            told = RealCommand(place, name, draft.object.key, (*one.command, *one.args), 0, allowed)
+            shown.setdefault((place, told.command), []).append(told)
+    _tell(list(shown.values()), allowed, findings)
     return result
 
 
@@ -67,24 +68,8 @@ def _refuse(
         )
 
 
-def _shown(container: Container) -> str:
-    """Returns the command as a line that a terminal can show: no control characters, and not too long."""
-    line = printable(shlex.join((*container.command, *container.args)))
-    return line if len(line) <= _MOST_LETTERS else line[: _MOST_LETTERS - 1] + "…"
-
-
-def _tell(shown: Mapping[tuple[str, str], list[str]], allowed: bool, findings: Findings) -> None:
-    if not shown:
-        return
-    how = (
-        "runs its command, as --run allows"
-        if allowed
-        else f"has its command in {RUN_ANNOTATION}, which runs only with --run"
-    )
-    for (place, command), owners in list(shown.items())[:_MOST_SHOWN]:
-        more = f" (and {len(owners) - 1} more like it)" if len(owners) > 1 else ""
-        findings.notice(printable(f"{place}: {owners[0]}{more} {how}: {command}"))
+def _tell(shown: Sequence[Sequence[RealCommand]], allowed: bool, findings: Findings) -> None:
+    for first, *alike in shown[:_MOST_SHOWN]:
+        findings.notice(replace(first, more=len(alike)))
     if len(shown) > _MOST_SHOWN:
-        findings.notice(
-            f"{len(shown) - _MOST_SHOWN} more commands {'run' if allowed else 'would run with --run'}"
-        )
+        findings.notice(MoreRealCommands(len(shown) - _MOST_SHOWN, allowed))

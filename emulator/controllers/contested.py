@@ -9,13 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ..net import Endpoint, Prefix, addresses_of
 from ..objects.families import BUILT
 from ..objects.kinds import EndpointSlice, Node, Service
+from ..objects.notices import ManagedControlPlane
 from ..objects.references import service_ref
 from ..objects.warnings import Code
 from .findings import Findings
 from .networks import Networks
 from .services import KUBERNETES
-
-MOST_NAMED = 3  # addresses of one Service
 
 
 def notice_contested(services: Iterable[Service], findings: Findings) -> None:
@@ -140,16 +139,4 @@ def notice_outside(
         if key != KUBERNETES:
             findings.warn(Code.ENDPOINT_OUTSIDE, service_ref(key), ips=tuple(ips))
             continue
-        which, them = ("endpoint", "it") if len(ips) == 1 else ("endpoints", "them")
-        managed = f"no node has {them}, as in a cluster whose control plane is managed (EKS, GKE, AKS)"
-        findings.notice(
-            f"Service {key} has the {which} {_named([*ips])}: {managed}: no server is declared there"
-        )
-
-
-def _named(ips: Sequence[str]) -> str:
-    """Returns the first of ``ips``, and how many more there are."""
-    shown, more = ips[:MOST_NAMED], len(ips) - MOST_NAMED
-    if more > 0:
-        return f"{', '.join(shown)} and {more} more"
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+        findings.notice(ManagedControlPlane(key, tuple(ips)))

@@ -28,6 +28,7 @@ from ..objects.kinds import (
     ServicePort,
     ServiceSpec,
 )
+from ..objects.notices import NoControlPlane
 from .findings import Draft, Findings
 from .shape import is_control_plane, is_etcd
 
@@ -140,7 +141,7 @@ def kubernetes_slice(service: Service, nodes: Iterable[Node], findings: Findings
     """
     planes = [node for node in nodes if is_control_plane(node) and node.internalIPs]
     if not planes:
-        findings.notice("no node is a control plane: Service default/kubernetes has no endpoint")
+        findings.notice(NoControlPlane())
     return EndpointSlice(
         metadata=ObjectMeta(
             name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}

@@ -16,6 +16,7 @@ from ..load.faults import field_of, path_of
 from ..net import Address
 from ..objects.families import BUILT
 from ..objects.kinds import Origin
+from ..objects.notices import InputNotice
 from ..objects.references import ObjectRef
 from ..objects.warnings import Code, ManifestWarning, Part
 
@@ -38,9 +39,9 @@ class Draft(Generic[T]):
 class Findings:
     """Collects what controllers find while they go on, so that the user sees every mistake at once."""
 
-    def __init__(self, notices: Iterable[str] = ()) -> None:
+    def __init__(self, notices: Iterable[InputNotice] = ()) -> None:
         self._problems: dict[Problem, None] = {}
-        self._notices: dict[str, None] = dict.fromkeys(notices)
+        self._notices: dict[InputNotice, None] = dict.fromkeys(notices)
         self._warnings: dict[ManifestWarning, None] = {}
         self._ipv6 = False
 
@@ -66,7 +67,7 @@ class Findings:
         )
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def notices(self) -> tuple[InputNotice, ...]:
         return tuple(self._notices)
 
     @property
@@ -82,8 +83,8 @@ class Findings:
             None
         )
 
-    def notice(self, text: str) -> None:
-        self._notices[text] = None
+    def notice(self, one: InputNotice) -> None:
+        self._notices[one] = None
 
     def warn(self, code: Code, about: ObjectRef, **parts: Part) -> None:
         """Keeps a warning about an object, or its field; ``parts`` are the values of the sentence."""

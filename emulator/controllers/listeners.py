@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..cluster.state import (
     HealthCheck,
+    Holder,
     Listener,
     pod_netns,
 )
@@ -75,26 +76,12 @@ class _Table:
                 )
             )
 
-    def taken(self, listener: Listener) -> dict[str, str | int]:
-        """Returns the port that ``listener`` does not get, and the container that has it."""
-        first = self.served[listener.netns, listener.port, listener.protocol]
-        return {
-            "port": listener.port,
-            "protocol": listener.protocol,
-            "holder": first.container,
-            "holder_pod": first.pod if first.pod != listener.pod else "",
-        }
-
     def _add(self, listener: Listener) -> Listener:
         key = (listener.netns, listener.port, listener.protocol)
         first = self.served.setdefault(key, listener)
         if first is not listener:
-            holder = f"container {first.container}"
-            if first.pod != listener.pod:
-                holder += f" of Pod {first.pod}"
-            listener = replace(
-                listener, refused=f"port {listener.port}/{listener.protocol} is taken by {holder}"
-            )
+            holder = Holder(first.container, first.pod if first.pod != listener.pod else "")
+            listener = replace(listener, refused=holder)
         self.listeners.append(listener)
         return listener
 
@@ -186,15 +173,22 @@ def _health_checks(
                 continue  # no port was free, which is a problem
             check = HealthCheck(service=key, localEndpoints=len(local.get((key, node.name), ())))
             listener = table.add_health_check(node, port, check)
-            if listener.refused:
-                findings.warn(
-                    Code.PORT_TAKEN,
-                    service_ref(key, "spec"),
-                    container=listener.container,
-                    **table.taken(listener),
-                    pod="",
-                    node=node.name,
-                )
+            _warn_if_refused(listener, service_ref(key, "spec"), findings)
+
+
+def _warn_if_refused(listener: Listener, about: ObjectRef, findings: Findings) -> None:
+    if holder := listener.refused:
+        findings.warn(
+            Code.PORT_TAKEN,
+            about,
+            container=listener.container,
+            port=listener.port,
+            protocol=listener.protocol,
+            holder=holder.container,
+            holder_pod=holder.pod,
+            pod=listener.pod,
+            node="" if listener.pod else listener.node,
+        )
 
 
 def _serves(table: _Table, pod: Pod, port: int, protocol: TransportProtocol) -> bool:
@@ -208,15 +202,7 @@ def _declared(pod: Pod, commanded: Sequence[str], table: _Table, findings: Findi
         own = dict.fromkeys((port.containerPort, port.protocol) for port in container.ports)
         for port, protocol in own:
             listener = table.add(pod, container.name, port, protocol)
-            if listener.refused:
-                findings.warn(
-                    Code.PORT_TAKEN,
-                    ObjectRef("Pod", pod.key, "spec"),
-                    container=container.name,
-                    **table.taken(listener),
-                    pod=pod.key,
-                    node="",
-                )
+            _warn_if_refused(listener, ObjectRef("Pod", pod.key, "spec"), findings)
 
 
 def _undeclared(

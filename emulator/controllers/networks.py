@@ -22,6 +22,7 @@ from ..net import (
 from ..objects.config import Inventory, Networking
 from ..objects.families import BUILT
 from ..objects.kinds import Node, NodeAddress, Origin, Pod, Service
+from ..objects.notices import NodeRoutes, PodRoutes, RangesInferred
 from ..podnet import DEFAULT, NETWORKS
 from ..podnet.network import PodNetwork
 from .clusterflags import ClusterFlags
@@ -155,30 +156,21 @@ def notice_networks(
         ("serviceSubnet", "Services", networks.services, DEFAULT_SERVICE_SUBNET, flags.services),
         ("hostSubnet", "nodes", networks.hosts, DEFAULT_HOST_SUBNET, None),
     )
-    inferred = [
-        f"{what} {network}"
-        for name, what, network, default, flag in rows
-        if name not in networks.said and network not in (default, flag, None)
-    ]
+    inferred = tuple(
+        (holders, network)
+        for name, holders, network, default, flag in rows
+        if name not in networks.said and network is not None and network not in (default, flag)
+    )
     if inferred:
-        how = "from the addresses in the input (networking of a Cluster sets others)"
-        findings.notice(f"address ranges are taken to be {', '.join(inferred)}, {how}")
+        findings.notice(RangesInferred(inferred))
     if networks.madeUp:
-        why = (
-            "are not of their nodes' podCIDRs" if any(n.spec.podCIDRs for n in nodes) else "are of no podCIDR"
-        )
-        bridges = f"the bridges' addresses, of {networks.pods}, stand for the nodes' own"
-        findings.notice(
-            f"Pod network emulated as {networks.podNetwork.facts.name}: the Pods' addresses {why}, so each "
-            f"has routes of its own; {bridges}"
-        )
-    apart = [
+        known = any(node.spec.podCIDRs for node in nodes)
+        findings.notice(PodRoutes(networks.podNetwork.facts.name, known, networks.pods))
+    apart = tuple(
         node.name for node in nodes if node.internalIPs and Address(node.internalIPs[0]) not in networks.hosts
-    ]
+    )
     if apart:
-        named = ", ".join(apart[:3]) + (f" and {len(apart) - 3} more" if len(apart) > 3 else "")
-        what = worded("the addresses of {} are in several networks: each has routes of its own", named)
-        findings.notice(f"{what} (the router is in {networks.hosts})")
+        findings.notice(NodeRoutes(apart, networks.hosts))
 
 
 def _pod_network(inventory: Inventory) -> PodNetwork:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from ..cluster.state import ProxySettings
-from ..errors import printable
-from ..load.faults import cut
 from ..net import (
     Prefix,
     prefixes_of,
@@ -31,6 +29,7 @@ from ..objects.config import (
 )
 from ..objects.durations import parse_duration
 from ..objects.families import BUILT
+from ..objects.notices import ModeOverFlag, ModeOverShape, ProxyAssumed, UnreadableFlag
 from .clusterflags import ClusterFlags
 from .findings import Findings
 from .networks import Networks
@@ -52,9 +51,7 @@ def proxy_settings(
     config = _configuration(inventory, flags, findings)
     shaped = inventory.cluster.object.networking.kubeProxyMode if inventory.cluster else None
     if config and not override and config.mode and shaped and config.mode != shaped:
-        findings.notice(
-            f"the KubeProxyConfiguration's mode {config.mode} is used, not networking.kubeProxyMode {shaped}"
-        )
+        findings.notice(ModeOverShape(config.mode, shaped))
     mode = override or (config.mode if config else "") or shaped or DEFAULT_MODE
     local_mode: str = (config.detectLocalMode if config else "") or "ClusterCIDR"
     cluster_cidr = config.clusterCIDR if config else None
@@ -63,16 +60,7 @@ def proxy_settings(
     if config is None and (
         not networks.podRange or any(loaded.object.metadata.uid for loaded in inventory.nodes)
     ):
-        detector = (
-            f"clusterCIDR {cluster_cidr}"
-            if cluster_cidr
-            else "no clusterCIDR (as on EKS: a Pod keeps its address at every ClusterIP)"
-        )
-        hint = "kubectl get configmap -n kube-system kube-proxy -o yaml (EKS: kube-proxy-config)"
-        findings.notice(
-            f"the input does not say how kube-proxy is configured: mode {mode} and {detector} are "
-            f"assumed; add {hint}"
-        )
+        findings.notice(ProxyAssumed(mode, cluster_cidr))
     config = config or KubeProxyConfiguration()
     timeouts = (config.ipvs.tcpTimeout, config.ipvs.tcpFinTimeout, config.ipvs.udpTimeout)
     return ProxySettings(
@@ -93,20 +81,15 @@ def _configuration(
 ) -> KubeProxyConfiguration | None:
     """Returns the input's configuration, else that of its kube-proxy's flags; None if it has neither."""
     for conflict in flags.conflicts:
-        findings.notice(
-            printable(f"kube-proxies have different settings: {conflict}; {flags.proxyFrom} is used")
-        )
+        findings.notice(conflict)
     given = inventory.proxy.object if inventory.proxy else None
     by_flags = flags.proxyFrom and "config" not in flags.proxy
     if given is None:
         return _of_flags(flags, findings) if by_flags else None
     wanted = flags.proxy.get("proxy-mode", "")
-    if by_flags and wanted and wanted != (given.mode or DEFAULT_MODE):
-        what = (
-            f"{flags.proxyFrom} has --proxy-mode={wanted}, the KubeProxyConfiguration mode "
-            f"{given.mode or DEFAULT_MODE}"
-        )
-        findings.notice(printable(f"{what}: the KubeProxyConfiguration is used"))
+    mode = given.mode or DEFAULT_MODE
+    if by_flags and wanted and wanted != mode:
+        findings.notice(ModeOverFlag(mode, flags.proxyFrom, wanted))
     return given
 
 
@@ -142,12 +125,7 @@ class _Flags:
         self._flags, self._where, self._findings = flags, where, findings
 
     def _odd(self, name: str) -> None:
-        self._findings.notice(
-            printable(
-                f"left out: --{name}={cut(self._flags[name])} of kube-proxy in {self._where}, which "
-                "cannot be read"
-            )
-        )
+        self._findings.notice(UnreadableFlag(name, self._flags[name], self._where))
 
     def choice(self, name: str, known: tuple[str, ...]) -> Any:
         text = self._flags.get(name, "")

@@ -33,6 +33,7 @@ from ..objects.kinds import (
     Service,
     ServicePort,
 )
+from ..objects.notices import LeftToOtherProxy, NotMirrored
 from ..objects.references import ObjectRef, service_ref
 from ..objects.selectors import matches_labels
 from ..objects.warnings import Code
@@ -105,10 +106,7 @@ def service_slices(
         label = next(
             label for label in sorted(LEFT_TO_OTHERS, reverse=True) if label in service.metadata.labels
         )
-        findings.notice(
-            f"Service {service.key} is left to another proxy by its label {label}: kube-proxy makes "
-            "no rule for it"
-        )
+        findings.notice(LeftToOtherProxy(service.key, label))
     by, endpoints = sources.managers.get(key, set()), sources.endpoints.get(key)
     if service.key == KUBERNETES:
         if by:
@@ -147,17 +145,14 @@ def _is_mirrored(endpoints: Endpoints, findings: Findings) -> bool:
     Endpoints.
     """
     meta = endpoints.metadata
-    why = ""
+    key = f"{meta.namespace}/{meta.name}"
     if meta.labels.get(SKIP_MIRROR_LABEL) == "true":
-        why = f"their label {SKIP_MIRROR_LABEL}"
-    elif LEADER_ANNOTATION in meta.annotations:
-        why = f"their annotation {LEADER_ANNOTATION}"
-    if why:
-        findings.notice(
-            f"Endpoints {meta.namespace}/{meta.name} are not mirrored, by {why}: kube-proxy reads "
-            "EndpointSlices alone"
-        )
-    return not why
+        findings.notice(NotMirrored(key, label=SKIP_MIRROR_LABEL))
+        return False
+    if LEADER_ANNOTATION in meta.annotations:
+        findings.notice(NotMirrored(key, annotation=LEADER_ANNOTATION))
+        return False
+    return True
 
 
 def given_slices(

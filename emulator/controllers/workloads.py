@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..errors import Words, worded
 from ..objects.families import ONLY_BUILT, OTHERS, is_other
 from ..objects.kinds import Loaded, Node, ObjectMeta, Origin, OwnerReference, Pod, PodSpec, Workload
+from ..objects.notices import EndedPods
 from ..objects.references import ObjectRef
 from ..objects.warnings import Code
 from .findings import Draft, Findings
@@ -69,9 +70,7 @@ def running_pods(
         else:
             running.append(draft)
     if ended:
-        findings.notice(
-            f"left out: {ended} Pod{'s' if ended > 1 else ''} that ended ({' or '.join(ENDED_PHASES)})"
-        )
+        findings.notice(EndedPods(ended))
     return running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..model.notices import RunNotice
 from .links import Links
 from .netns import Namespaces
 from .rules import RuleLoader
@@ -22,7 +23,7 @@ class Applied:
         self.rules = RuleLoader(self.namespaces, iptables)
         self.defaults = DeviceDefaults()
         self.sysctls = Sysctls()
-        self.notices: list[str] = []
+        self.notices: list[RunNotice] = []
 
     @property
     def iptables(self) -> str:

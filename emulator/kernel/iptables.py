@@ -9,6 +9,7 @@ import re
 import shutil
 
 from ..errors import KernelError, MissingCapabilityError, ToolKilledError, printable
+from ..model.notices import LoaderMissing, LoaderRefused
 from ..plan.operations import Plan
 from .apply import Applied, apply
 
@@ -37,7 +38,7 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
     """
     applied = Applied(find_iptables(flavour))
     if not flavour and applied.iptables != NFT:
-        applied.notices.append(f"{NFT} is not installed: the rules are loaded by {applied.iptables}")
+        applied.notices.append(LoaderMissing(NFT, applied.iptables))
     try:
         return apply(plan, applied)
     except ToolKilledError:
@@ -47,10 +48,7 @@ def apply_with_iptables(plan: Plan, flavour: str) -> Applied:
             raise
         applied.rules.empty_tables()  # two flavours at once would both translate
         applied.rules.iptables = LEGACY
-        applied.notices.append(
-            f"{NFT} is refused by kernel {platform.release()} ({_reason(error)}): the rules are "
-            f"loaded by {LEGACY}"
-        )
+        applied.notices.append(LoaderRefused(NFT, platform.release(), _reason(error), LEGACY))
         try:
             return apply(plan, applied)
         except ToolKilledError:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from ..errors import InputError, Problem, Words, printable, worded
+from ..errors import InputError, Problem, Words, worded
 from ..objects.config import ClusterConfig, FlowCheck, Inventory, KubeProxyConfiguration
 from ..objects.kinds import (
     Endpoints,
@@ -32,6 +32,7 @@ from ..objects.kinds import (
     Workload,
 )
 from ..objects.metallb import IPAddressPool, L2Advertisement
+from ..objects.notices import IgnoredFields, InputNotice, LeftOutByLabels, LeftOutKinds, NotManifests, Remark
 from ..objects.references import ObjectRef
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part, read_codes
 from .admit import admit, admit_uninterpreted, refused_unread
@@ -69,7 +70,7 @@ from .schema import (
     identify,
     is_cluster_scoped,
 )
-from .selection import EVERYTHING, Selection, left_out_by_labels
+from .selection import EVERYTHING, Selection
 from .targets import (
     MANIFEST_SUFFIXES,
     STDIN,
@@ -213,7 +214,7 @@ class _Gathering:
         self._read = 0  # objects, those of lists included
         self._twice: list[Problem] = []  # objects of one target that another of its files repeats
         self._skipped: list[str] = []  # files of one target that are no manifests
-        self._skips: list[str] = []  # notices about the rest of a directory
+        self._skips: list[InputNotice] = []  # notices about the rest of a directory
         self._elsewhere = ""  # hint at where objects of one target may be, if it holds none
         self._old_pools: list[tuple[dict[str, Any], str, _Place]] = []
 
@@ -233,9 +234,7 @@ class _Gathering:
             hint = _none_of(self._skipped) if self._skipped else "a manifest has at least kind and metadata"
             self.problem(Problem(name, "holds no object", "; ".join(filter(None, (hint, self._elsewhere)))))
         elif self._skipped:
-            self._skips.append(
-                f"{name}: {_listed(self._skipped)} left out: no manifest, since there is no kind in it"
-            )
+            self._skips.append(NotManifests(name, tuple(self._skipped)))
         self._skipped = []
 
     def found(self, found: Found, build: Callable[[Path], str] | None) -> None:
@@ -275,19 +274,16 @@ class _Gathering:
         return self._sound(name)
 
     def _sound(self, name: str) -> Inventory:
-        notices = [
-            f"{kind}: ignored {', '.join(fields)} (no meaning here)" for kind, fields in self._ignored.items()
+        notices: list[InputNotice] = [
+            IgnoredFields(kind, tuple(fields)) for kind, fields in self._ignored.items()
         ]
-        notices += [
-            f"{first} (and {count - 1} more)" if count > 1 else str(first)
-            for first, count in self._remarks.values()
-        ]
+        notices += [Remark(first, count - 1) for first, count in self._remarks.values()]
         notices += self._skips
-        if said := left_out_by_labels(self._selection.labels, self._passed_over.most_common()):
-            notices.append(said)
+        if self._passed_over:
+            notices.append(LeftOutByLabels(self._selection.labels, tuple(self._passed_over.most_common())))
         if self._left_out:
             counted = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
-            notices.append(f"left out: {', '.join(f'{count} {kind}' for kind, count in counted)}")
+            notices.append(LeftOutKinds(tuple(counted)))
         return Inventory(
             name=name,
             nodes=self._of(Node),
@@ -303,7 +299,7 @@ class _Gathering:
             cluster=next(iter(self._of(ClusterConfig)), None),
             proxy=next(iter(self._of(KubeProxyConfiguration)), None),
             flowChecks=self._of(FlowCheck),
-            notices=tuple(printable(notice) for notice in notices),
+            notices=tuple(notices),
             warnings=tuple(self._warnings),
         )
 
@@ -598,7 +594,7 @@ class _Gathering:
         self._note_codes(_about(value, kind), value, place)
         for notice in odd:
             if notice.code is None:
-                self._remark(notice.what.partition(":")[2] or notice.what, place.problem(notice))
+                self._remark(path_text(notice.path), place.problem(notice))
             else:
                 field = path_text(notice.path)
                 at = (place.file, place.line(notice.path))
@@ -751,11 +747,6 @@ def _is_manifest(text: str, documents: Sequence[Document]) -> bool:
     if kinds:
         return not all("$patch" in value for value in kinds)
     return not documents and bool(_KIND.search(text))  # unreadable, but it names a kind
-
-
-def _listed(files: Sequence[str]) -> str:
-    names = [Path(file).name for file in files[:3]]
-    return f"{_count(len(files), 'file')} ({', '.join(names)}{', …' if len(files) > len(names) else ''})"
 
 
 def _count(number: int, what: str) -> str:

@@ -8,7 +8,7 @@ the namespace as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +99,3 @@ EVERYTHING = Selection()
 
 def _mapping(value: Any) -> Mapping[Any, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def left_out_by_labels(labels: str, counted: Iterable[tuple[str, int]]) -> str:
-    """Returns the notice of the objects that ``-l`` leaves out, by kind; "" if there are none."""
-    listed = ", ".join(f"{count} {kind}" for kind, count in counted)
-    return f"left out by -l {labels}: {listed}" if listed else ""

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import Problem
+from ..objects.notices import ChartsLeftOut, Forbidden, InputNotice, NotBuilt, NotRecursive
 from .builder import question_of
 from .faults import cut, did_you_mean
 from .kustomization import (
@@ -45,7 +46,7 @@ class Found:
     problem: Problem | None = None
     directory: bool = False
     kustomization: Path | None = None
-    notices: tuple[str, ...] = ()
+    notices: tuple[InputNotice, ...] = ()
     hint: str = ""
 
 
@@ -110,12 +111,13 @@ def _in_directory(path: Path, recursive: bool) -> Found:
             )
         )
     hints = left_out.hints()
-    notices = left_out.notices() if recursive else ()
+    notices: tuple[InputNotice, ...] = left_out.notices() if recursive else ()
     if not recursive and len(below) > len(files):
-        number = len(below) - len(files)
-        more = f"{number if len(below) <= MAX_FILES else f'more than {MAX_FILES}'} in the directories below"
+        uncounted = len(below) > MAX_FILES
+        number = MAX_FILES if uncounted else len(below) - len(files)
+        notices = (NotRecursive(str(path), number, uncounted),)
+        more = f"{'more than ' if uncounted else ''}{number} in the directories below"
         verb, them = ("is", "it") if number == 1 else ("are", "them")
-        notices = (f"{path}: {more} {verb} not read, as with kubectl (-R reads {them} too)",)
         hints = (f"there {verb} {more}: -R reads {them}", *hints)
     hint = "; ".join(hints)
     if not files:
@@ -132,21 +134,17 @@ class _LeftOut:
     kustomizations: list[Path] = field(default_factory=list)
     closed: list[Path] = field(default_factory=list)
 
-    def notices(self) -> tuple[str, ...]:
-        """Returns one line for each sort."""
-        lines = []
+    def notices(self) -> tuple[InputNotice, ...]:
+        """Returns one for each sort."""
+        told: list[InputNotice] = []
         if self.closed:
-            lines.append(f"{_several(self.closed, 'directory', 'directories')} left out: permission denied")
+            told.append(Forbidden(str(self.closed[0]), len(self.closed)))
         if self.charts:
-            lines.append(
-                f"{_several(self.charts, 'Helm chart')} left out: {render(self.charts[0])} renders one"
-            )
+            chart = self.charts[0]
+            told.append(ChartsLeftOut(str(chart), len(self.charts), render(chart)))
         if self.kustomizations:
-            lines.append(
-                f"{_several(self.kustomizations, 'kustomization')} not built, "
-                "and their files read as they are: -k builds one"
-            )
-        return tuple(lines)
+            told.append(NotBuilt(str(self.kustomizations[0]), len(self.kustomizations)))
+        return tuple(told)
 
     def hints(self) -> tuple[str, ...]:
         """Returns how to read its charts and kustomizations."""
@@ -189,8 +187,8 @@ def _charts_in(directory: Path) -> list[Path]:
     return [path for path in entries if os.path.isfile(path / CHART)]
 
 
-def _several(paths: Sequence[Path], what: str, plural: str = "") -> str:
-    noun = what if len(paths) == 1 else plural or f"{what}s"
+def _several(paths: Sequence[Path], what: str) -> str:
+    noun = what if len(paths) == 1 else f"{what}s"
     return f"{len(paths)} {noun} ({paths[0]}{', …' if len(paths) > 1 else ''})"
 
 

@@ -14,6 +14,7 @@ from .findings import Finding
 from .flows import Flow, SourcePlace
 from .frames import Health
 from .journeys import Journey
+from .notices import Notice
 from .requirements import Breach, Sentence
 
 Verdict = Literal["pass", "fail", "unknown"]
@@ -146,7 +147,7 @@ class Report:
     services: tuple[ServiceRow, ...]
     flows: tuple[FlowResult, ...]
     requirements: tuple[Requirement, ...]
-    notices: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     steps: tuple[StepRows, ...] = ()  # how ``cluster`` and ``services`` change; they show the beginning
     # where Services are written that flows dial, and the objects of flows that are not as promised
     places: Mapping[ObjectRef, SourcePlace] = field(default_factory=dict)

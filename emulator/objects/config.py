@@ -24,6 +24,7 @@ from .kinds import (
     Workload,
 )
 from .metallb import IPAddressPool, L2Advertisement
+from .notices import InputNotice
 from .proxymodes import ProxyMode as ProxyMode
 from .warnings import ManifestWarning
 
@@ -370,8 +371,6 @@ class FlowCheck:
 class Inventory:
     """Holds the result of loading: valid objects, each with its origin, and notices of what was left out.
     ``uninterpreted`` are objects of kinds without a meaning here.
-
-    ``notices`` are whole sentences for the user ("left out: 3 ConfigMap, 1 Secret").
     """
 
     name: str
@@ -388,7 +387,7 @@ class Inventory:
     cluster: Loaded[ClusterConfig] | None = None
     proxy: Loaded[KubeProxyConfiguration] | None = None
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
-    notices: tuple[str, ...] = ()
+    notices: tuple[InputNotice, ...] = ()
     warnings: tuple[ManifestWarning, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..model.frames import Captured
+from ..model.notices import EvidenceMissing
 from ..model.results import FlowResult, Report
 from ..net import Address
 from ..verdicts.compare import (
@@ -73,7 +74,7 @@ def keep_written(report: Report, written: Collection[str], missing: str) -> Repo
 
 def note_missing(report: Report, missing: str) -> Report:
     """Returns ``report`` with a notice that evidence is ``missing``."""
-    return replace(report, notices=(*report.notices, f"evidence is not complete: {missing}"))
+    return replace(report, notices=(*report.notices, EvidenceMissing(missing)))
 
 
 def announcement(data: bytes, names: Mapping[str, str], macs: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from ..model.flows import SourcePlace
 from ..model.results import FlowResult, Report
 from ..objects.warnings import ManifestWarning
 from .markdown import escape, unlinked
+from .prose_of_notices import say_notice
 from .prose_of_requirements import say_sentence
 from .prose_of_verdicts import say_verdict
 from .prose_of_warnings import count_warnings, fold_warnings, name_object, say_warning
@@ -69,7 +70,7 @@ def summarize(report: Report, pods: Mapping[str, str]) -> str:
         "",
         *(f"- {line}" for line in islice(list_warnings(report.warnings), MOST_NOTICES)),
         *(f"- requirement not kept: {escape(say_sentence(one))}" for one in broken),
-        *(f"- {escape(notice)}" for notice in report.notices[:MOST_NOTICES]),
+        *(f"- {escape(say_notice(notice))}" for notice in report.notices[:MOST_NOTICES]),
     ]
     text = "\n".join(head).rstrip() + "\n"
     left = counts["fail"] + counts["unknown"]

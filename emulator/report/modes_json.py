@@ -12,6 +12,7 @@ from ..verdicts.compare import backend_name, dialled
 from ..verdicts.modes import ComparedFlow, Comparison
 from .advice import expect_to_dict
 from .prose import say
+from .prose_of_notices import say_notice
 from .prose_of_verdicts import say_ending, say_verdict
 from .report_json import expectation_to_dict, health_to_dict, warning_to_dict
 
@@ -57,7 +58,7 @@ def comparison_to_dict(comparison: Comparison, pods: Mapping[str, str]) -> dict[
                 report.summary["flows"] - report.summary["pass"] for report in comparison.reports.values()
             ),
         },
-        "notices": list(comparison.notices),
+        "notices": [say_notice(one) for one in comparison.notices],
         "warnings": [warning_to_dict(one) for one in comparison.warnings],
     }
 

@@ -16,7 +16,9 @@ from ..verdicts.modes import DIALLED, ComparedFlow, Comparison
 from .advice import not_examined
 from .github import list_warnings
 from .markdown import escape
-from .modes_text import MOST_CAUSES, count, facts, group_causes, headline
+from .modes_text import MOST_CAUSES, facts, group_causes, headline
+from .phrases import count
+from .prose_of_notices import say_notice
 
 MOST_BYTES = 60_000
 _WORDS = {"preserved": "the client's own", "node": "a node's"}
@@ -36,7 +38,7 @@ def render_markdown(comparison: Comparison) -> str:
         "\n".join(f"- {line}" for line in islice(list_warnings(comparison.warnings), _MOST_NOTICES)),
         *_causes(comparison),
         f"Not examined: {not_examined(comparison.modes)}",
-        "\n".join(f"- note: {escape(notice)}" for notice in comparison.notices[:_MOST_NOTICES]),
+        "\n".join(f"- note: {escape(say_notice(notice))}" for notice in comparison.notices[:_MOST_NOTICES]),
     ]
     text = "\n\n".join(filter(None, parts)) + "\n"
     flows = [compared for compared in comparison.flows if not compared.flow.control]

@@ -31,6 +31,7 @@ from ..verdicts.modes import (
 from .advice import CAUSES, AdviceCause, cause_of, expect_text, is_usual, not_examined
 from .flows_text import short
 from .layout import BOLD, Screen, table, words
+from .phrases import count
 from .prose import say, say_of_modes
 from .prose_of_requirements import say_requirement, say_sentence
 from .prose_of_verdicts import say_ending, say_verdict
@@ -304,11 +305,6 @@ def say_directories(directories: Mapping[str, str]) -> str:
 
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
-
-
-def count(number: int, noun: str) -> str:
-    """Returns ``1 flow``, ``2 flows``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 # --- what shows it ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from ..model.journeys import Ending, EndingKind, Hop, Journey
 from ..model.results import FlowResult
 from ..net import Endpoint
 from ..verdicts.compare import Difference, answers
+from .phrases import count
 from .prose import say
 from .prose_of_limits import say_reached
 
@@ -112,7 +113,7 @@ def say_finding(finding: Finding) -> str:
     """Returns ``finding`` as a sentence."""
     text = _FINDINGS[finding.fault](finding)
     if finding.lost_frames:
-        lost = f"the capture lost {_count(finding.lost_frames, 'frame')}"
+        lost = f"the capture lost {count(finding.lost_frames, 'frame')}"
         join = _AFTER_LOSS.get(finding.fault, ", and for want of them perhaps ")
         text = f"{lost}{join}{text}"
     if finding.limits:
@@ -138,7 +139,7 @@ def _say_outcome(finding: Finding) -> str:
     whose = "it was"
     if finding.count != finding.total:
         verb = "was" if finding.count == 1 else "were"
-        whose = f"{finding.count} of {_count(finding.total, 'attempt')} {verb}"
+        whose = f"{finding.count} of {count(finding.total, 'attempt')} {verb}"
     return f"{whose} {journey.outcome}, not {finding.expected}: {_how_it_ended(journey)}"
 
 
@@ -205,7 +206,7 @@ def _say_health(finding: Finding) -> str:
 
 
 def _say_unserved(finding: Finding) -> str:
-    some = f" ({finding.count} of {_count(finding.total, 'attempt')})"
+    some = f" ({finding.count} of {count(finding.total, 'attempt')})"
     return say_ending(_journey(finding).ending) + (some if finding.count != finding.total else "")
 
 
@@ -220,18 +221,18 @@ def _say_untraced(finding: Finding) -> str:
 
 def _say_unmet(finding: Finding) -> str:
     missing = [" and ".join(sorted(map(str, group))) for group in finding.unmet]
-    text = f"{', '.join(missing)} never answered in {_count(finding.total, 'attempt')}"
+    text = f"{', '.join(missing)} never answered in {count(finding.total, 'attempt')}"
     if finding.fault is FlowFault.UNMET_HIDDEN:
-        ended = "one attempt" if finding.count == 1 else _count(finding.count, "attempt")
+        ended = "one attempt" if finding.count == 1 else count(finding.count, "attempt")
         where = _seen_at(_journey(finding).there)
         return f"{text} as far as frames show: {ended} ended behind the last tap, {where}"
     if finding.fault is FlowFault.UNMET_UNTRACED:
-        return f"{text} that could be followed; {_count(finding.count, 'attempt')} could not"
+        return f"{text} that could be followed; {count(finding.count, 'attempt')} could not"
     return text
 
 
 def _say_unfollowed(finding: Finding) -> str:
-    return f"{_count(finding.count, 'attempt')} could not be followed"
+    return f"{count(finding.count, 'attempt')} could not be followed"
 
 
 def _say_control(finding: Finding) -> str:
@@ -305,7 +306,3 @@ def _seen_at(hops: Sequence[Hop]) -> str:
 
 def _place(hop: Hop | None) -> str:
     return f"{hop.netns}/{hop.interface} {hop.direction}" if hop else "no hop"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

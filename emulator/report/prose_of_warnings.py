@@ -12,10 +12,10 @@ from ..errors import printable, shorten
 from ..objects.families import ONLY_BUILT, OTHERS
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part
 from .layout import Screen
+from .phrases import list_some
 
 FOLDED_FROM = 3  # as many warnings of one code become one for people
 _MOST_PLACES = 3  # places of others that a folded warning names
-_MOST_NAMED = 3  # addresses of one Service
 
 _TEXTS: Mapping[Code, str] = {
     Code.SELECTS_NO_POD: (
@@ -274,11 +274,7 @@ class _Words(dict[str, object]):
         return "endpoint" if len(self._texts("ips")) == 1 else "endpoints"
 
     def _listed(self) -> str:
-        ips = self._texts("ips")
-        shown, more = ips[:_MOST_NAMED], len(ips) - _MOST_NAMED
-        if more > 0:
-            return f"{', '.join(shown)} and {more} more"
-        return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+        return list_some(self._texts("ips"))
 
     def _missing(self) -> str:
         if self._one.object.kind == "CronJob":

@@ -32,6 +32,7 @@ from .failures_text import by_cause, title_of, written_at
 from .modes_text import Group, facts, group_causes, headline
 from .picture import WIDTH, Picture, draw_journey
 from .prose import say
+from .prose_of_notices import say_notice
 from .prose_of_requirements import say_requirement, say_sentence
 from .prose_of_verdicts import say_ending, say_verdict
 from .prose_of_warnings import count_warnings, place_of, say_warning
@@ -235,7 +236,7 @@ def view(report: Report, pods: Mapping[str, str], captures: str | None) -> Page:
         groups=tuple(_groups(flows, ordered)),
         cluster=report.cluster,
         services=report.services,
-        notices=report.notices,
+        notices=tuple(map(say_notice, report.notices)),
         release=report.machine.get("podwire", ""),
     )
 
@@ -415,7 +416,7 @@ def view_comparison(comparison: Comparison, pods: Mapping[str, str], captures: M
         groups=tuple(_grouped(flows)),
         cluster=first.cluster,
         services=first.services,
-        notices=comparison.notices,
+        notices=tuple(map(say_notice, comparison.notices)),
         release=first.machine.get("podwire", ""),
     )
 

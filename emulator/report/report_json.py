@@ -34,6 +34,7 @@ from ..verdicts.compare import (
     telling_journey,
 )
 from .prose import say
+from .prose_of_notices import say_notice
 from .prose_of_requirements import say_requirement, say_sentence
 from .prose_of_verdicts import say_ending, say_verdict
 from .prose_of_warnings import name_object, say_warning
@@ -77,7 +78,7 @@ def _around(report: Report, flows: list[dict[str, Any]]) -> dict[str, Any]:
             "strict": report.strict,
             "requirements": {v: requirements[v] for v in _VERDICTS},
         },
-        "notices": list(report.notices),
+        "notices": [say_notice(one) for one in report.notices],
         "warnings": [warning_to_dict(one) for one in report.warnings],
     }
 

@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from ..errors import printable
+from ..model.notices import Notice
 from ..model.results import FlowResult, Report
 from .captures import ALL_FRAMES
 from .failures_text import failure_blocks
 from .flows_text import flow_records, flow_table, group_flows
 from .layout import BOLD, DIM, Screen, words
+from .phrases import count
+from .prose_of_notices import say_notice
 from .prose_of_requirements import say_requirement, say_sentence
 from .prose_of_warnings import count_warnings, render_warnings
 from .tables import node_table, render_journey, service_table, step_changes
@@ -72,7 +75,7 @@ def _headline(report: Report, screen: Screen) -> str:
         report.proxy_mode,
         f"seed {report.seed}",
         *(
-            _count(number, noun)
+            count(number, noun)
             for number, noun in ((nodes, "node"), (pods, "Pod"), (len(report.services), "Service"))
             if report.cluster
         ),
@@ -90,7 +93,7 @@ def tell_cause(report: Report) -> str:
         if counts[verdict]:
             first = next(result.flow.name for result in report.flows if result.verdict == verdict)
             more = f" and {counts[verdict] - 1} more" if counts[verdict] > 1 else ""
-            total = _count(len(report.flows), "flow")
+            total = count(len(report.flows), "flow")
             return printable(f"{counts[verdict]} {verdict.upper()} of {total}: {first}{more}")
     broken = [say_sentence(one) for one in report.requirements if one.verdict == "fail"]
     return printable(": ".join([*_kept(report), *broken[:1]]))
@@ -102,9 +105,9 @@ def _result(report: Report, screen: Screen) -> str:
     wrong = [f"{counts[verdict]} {verdict.upper()}" for verdict in ("fail", "unknown") if counts[verdict]]
     if wrong:
         kept = [f"{counts['pass']} as promised"] if counts["pass"] else []
-        flows = f"{wrong[0]} of {_count(total, 'flow')}, {', '.join([*wrong[1:], *kept])}".removesuffix(", ")
+        flows = f"{wrong[0]} of {count(total, 'flow')}, {', '.join([*wrong[1:], *kept])}".removesuffix(", ")
     else:
-        flows = f"{_count(total, 'flow')} as promised" if total else "no flow was sent"
+        flows = f"{count(total, 'flow')} as promised" if total else "no flow was sent"
     if report.empty:
         flows = f"nothing to check: {flows}"
     said = count_warnings(report.warnings, strict=report.strict)
@@ -119,8 +122,8 @@ def _kept(report: Report) -> list[str]:
     verdicts = Counter(requirement.verdict for requirement in report.requirements)
     asked = verdicts["pass"] + verdicts["fail"]
     if verdicts["fail"]:
-        return [f"{verdicts['fail']} of {_count(asked, 'network requirement')} FAIL"]
-    return [f"{_count(asked, 'network requirement')} kept"] if asked else []
+        return [f"{verdicts['fail']} of {count(asked, 'network requirement')} FAIL"]
+    return [f"{count(asked, 'network requirement')} kept"] if asked else []
 
 
 def _rounded(seconds: str) -> str:
@@ -128,10 +131,6 @@ def _rounded(seconds: str) -> str:
         return f"{float(seconds):.1f}"
     except ValueError:
         return seconds
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cluster(report: Report, screen: Screen, *, wide: bool) -> str:
@@ -189,7 +188,7 @@ def _set_aside(controls: int, screen: Screen) -> str:
     """
     if not controls:
         return ""
-    text = f"and {_count(controls, 'control')}: the same clients straight to the Pods (-o wide lists them)"
+    text = f"and {count(controls, 'control')}: the same clients straight to the Pods (-o wide lists them)"
     return "\n".join(screen.say(text, code=DIM))
 
 
@@ -224,16 +223,17 @@ def _requirements(report: Report, screen: Screen, *, every: bool) -> str:
     for requirement in report.requirements:
         if requirement.verdict == "fail" or (every and requirement.verdict == "pass"):
             word = screen.paint.verdict(requirement.verdict)
-            facts = f" ({_count(requirement.checked, 'fact')})" if every else ""
+            facts = f" ({count(requirement.checked, 'fact')})" if every else ""
             lines += screen.say(f"{say_sentence(requirement)}{facts}", f"{word}  ", "      ")
             if why := say_requirement(requirement):
                 lines += screen.say(why, "      ", "      ")
     return "\n".join(lines)
 
 
-def notes(notices: Sequence[str], screen: Screen) -> str:
+def notes(notices: Sequence[Notice], screen: Screen) -> str:
     """Returns each of ``notices``, folded."""
-    return "\n".join(line for notice in notices for line in screen.say(f"note: {notice}", hang="  "))
+    said = map(say_notice, notices)
+    return "\n".join(line for one in said for line in screen.say(f"note: {one}", hang="  "))
 
 
 def _machine(report: Report, screen: Screen) -> str:

@@ -22,6 +22,7 @@ from ..model.flows import Flow
 from ..model.results import FlowResult, Report
 from ..net import Address
 from ..objects.config import COMING_MODE, Inventory, ProxyMode
+from ..objects.notices import ModeAssumed
 from ..oracle.expectations import Expectations, remember
 from ..proxy import MODES
 from ..schedule.schedule import PromiseOf, plan_flows, require_flows
@@ -29,11 +30,6 @@ from ..verdicts.modes import Comparison, compare_modes
 from .guest import observing, why_no_guest
 from .machine import find_guests, lacking_tools
 from .run import Options, observe
-
-_HOW_TO_TELL = (
-    "its KubeProxyConfiguration is not among the input (kubectl get configmap kube-proxy -n kube-system "
-    "-o yaml)"
-)
 
 
 class ModeError(PodwireError):
@@ -129,8 +125,8 @@ def settle_modes(
             f"--modes iptables,{COMING_MODE}"
         )
     if not modes and inventory.nodes and not inventory.proxy:
-        notice = f"{state.proxy.mode} mode stands for the cluster's own: {_HOW_TO_TELL}"
-        own = replace(own, state=replace(state, notices=(*state.notices, notice)))
+        notices = (*state.notices, ModeAssumed(state.proxy.mode))
+        own = replace(own, state=replace(state, notices=notices))
     chosen = cast("Sequence[ProxyMode]", modes) or (state.proxy.mode, COMING_MODE)
     return {
         mode: own if mode == state.proxy.mode else play(inventory, seed=seed, proxy_mode=mode, run=run)

@@ -19,7 +19,7 @@ from ..model.findings import Reached
 from ..model.flows import Attempt, Flow
 from ..model.frames import Frame
 from ..model.journeys import Journey
-from ..model.notices import Notice
+from ..model.notices import RunNotice, UnansweredUdp
 from ..model.results import FlowResult, Requirement, Verdict
 from ..net import Endpoint, Family
 from ..report.bundle import netns_on_path
@@ -68,7 +68,7 @@ def examine(
     found.put_away()
     attempts, full = _probe(schedule, moment, live, prober)
     live.note_ended_commands(moment.state)
-    live.said += _say_what_udp_rests_on(attempts)
+    live.said += _note_unanswered_udp(attempts)
     with live.clock.phase("correlate"):
         live.recording.finish()
     with prober.chatter():  # clients that never stop sending do not stop for verdicts either
@@ -166,21 +166,11 @@ def find_missed(
     ]
 
 
-def _say_what_udp_rests_on(attempts: Sequence[Attempt]) -> list[Notice]:
+def _note_unanswered_udp(attempts: Sequence[Attempt]) -> list[RunNotice]:
     pods = sorted(
         {server.pod for attempt in attempts if attempt.protocol == "UDP" for server in attempt.servers}
     )
-    more = f" (and {len(pods) - 1} more)" if len(pods) > 1 else ""
-    return (
-        [
-            Notice(
-                f"UDP to the command of Pod {pods[0]}{more} counts as delivered when it came in "
-                "there: an answer is not owed"
-            )
-        ]
-        if pods
-        else []
-    )
+    return [UnansweredUdp(pods[0], len(pods) - 1)] if pods else []
 
 
 def _find_verdicts(

@@ -10,7 +10,7 @@ from ..capture.recording import Recording
 from ..capture.ring import HANDSHAKES, WITHOUT_BARE_SEGMENTS, BpfProgram, Taps
 from ..cluster.state import ClusterState
 from ..kernel.apply import Applied, apply
-from ..model.notices import Notice
+from ..model.notices import RunNotice
 from ..plan.operations import AddNetns, DelNetns, Plan
 from ..proxy.backends import backend_of
 from ..schedule.needs import needs_bare_segments, ring_slots, slot_width
@@ -61,9 +61,8 @@ class Live:
         self.commands: dict[ContainerRef, RunningCommand] = {}
         # commands whose end was noted, with their exit code
         self._ended: set[tuple[ContainerRef, int]] = set()
-        self.said = [
-            *map(Notice, applied.notices)
-        ]  # and what the kernel refused, and commands that do not listen
+        # and what the kernel refused, and commands that do not listen
+        self.said: list[RunNotice] = [*applied.notices]
         self._schedule = schedule
         self._prepare_to_listen()
 

@@ -18,10 +18,20 @@ from typing import cast
 from .. import __version__
 from ..capture.decode import decode_frame
 from ..capture.recording import MOST_OTHER_BYTES
+from ..cluster.state import Listener
 from ..errors import UsageError, printable
 from ..flows.derive import MOST_PORTS, count_represented
 from ..model.expectations import Expectation
 from ..model.flows import Flow, SourcePlace
+from ..model.notices import (
+    FramesLeftOut,
+    FramesLost,
+    LimitReached,
+    Notice,
+    PortRefused,
+    Represented,
+    Sampled,
+)
 from ..model.results import FlowResult, Report
 from ..objects.references import ObjectRef, service_ref
 from ..objects.warnings import Code, ManifestWarning
@@ -47,7 +57,6 @@ from ..report.describe import (
 )
 from ..report.layout import Screen, wants_color
 from ..report.output import Attempts, complain, say, unread_by_runner
-from ..report.prose_of_limits import say_doubted
 from ..schedule.schedule import Schedule
 from ..verdicts.limits import group_by_limit
 from ..verdicts.requirements import merge_requirements
@@ -116,48 +125,33 @@ def _places(schedule: Schedule, results: Iterable[FlowResult]) -> Mapping[Object
     return places
 
 
-def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[str]:
-    """Yields the notices that a reader needs to judge the report: each once, with the kernel's detail if
-    there is one.
-    """
+def _notices(schedule: Schedule, live: Live, found: RunResults) -> Iterator[Notice]:
+    """Yields the notices that a reader needs to judge the report, each once."""
     refused = {
-        listener.refusal
+        _port_of(listener)
         for moment in schedule.moments
         for listener in moment.state.listeners
         if listener.refused
     }
-    said = dict.fromkeys(notice for notice in live.said if notice.text not in refused)  # a warning says so
-    detailed = {notice.text for notice in said}
-    for notice in dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices):
-        if notice not in detailed:
-            yield notice
-    yield from map(str, said)
+    yield from dict.fromkeys(notice for moment in schedule.moments for notice in moment.state.notices)
+    for notice in dict.fromkeys(live.said):
+        if not (isinstance(notice, PortRefused) and _port_of(notice.listener) in refused):
+            yield notice  # a warning says that the objects refuse a port
     if not schedule.pairs:
         if sampled := sum(is_sample(flow, schedule.expectations[flow.name]) for flow in schedule.flows):
-            yield (
-                f"{sampled} {'flow' if sampled == 1 else 'flows'} met a sample of the Service's endpoints "
-                "only; a FlowCheck with attempts: meets them all"
-            )
+            yield Sampled(sampled)
         represented = 0 if schedule.scenario.flowChecks else count_represented(schedule.state)
         if represented:
-            ports, were = ("port", "was") if represented == 1 else ("ports", "were")
-            yield (
-                f"{represented} Service {ports}, all but the first {MOST_PORTS}, {were} dialled by one Pod "
-                "and one client outside only"
-            )
-    yield from map(say_doubted, group_by_limit(found.limits))
-    lost = live.recording.lost()
-    if lost:
-        frames = "1 frame was" if lost == 1 else f"{lost} frames were"
-        yield (f"{frames} lost: the taps' rings or the capture were full; flows that miss one are UNKNOWN")
-    if live.recording.left_out:
-        left = live.recording.left_out
-        frames = (
-            "1 frame that belongs to no flow is" if left == 1 else f"{left} frames that belong to no flow are"
-        )
-        yield (
-            f"{frames} not in the captures, which hold {MOST_OTHER_BYTES >> 20:,} MiB of such frames at most"
-        )
+            yield Represented(represented, MOST_PORTS)
+    yield from map(LimitReached, group_by_limit(found.limits))
+    if lost := live.recording.lost():
+        yield FramesLost(lost)
+    if left := live.recording.left_out:
+        yield FramesLeftOut(left, MOST_OTHER_BYTES)
+
+
+def _port_of(listener: Listener) -> tuple[str, str, int, str]:
+    return listener.netns, listener.container, listener.port, listener.protocol
 
 
 def is_sample(flow: Flow, expectation: Expectation) -> bool:

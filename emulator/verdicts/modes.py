@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from ..flows.wanted import acceptable
 from ..model.expectations import SOURCE_RULES, Expectation, SourceRule
 from ..model.flows import Flow
+from ..model.notices import Notice
 from ..model.results import FlowResult, Report
 from ..net import Endpoint
 from ..objects.config import ASYMMETRIC, FlowExpect
@@ -155,7 +156,7 @@ class Comparison:
         }
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def notices(self) -> tuple[Notice, ...]:
         """Returns the notices of all runs, each once."""
         return tuple(dict.fromkeys(notice for report in self.reports.values() for notice in report.notices))
 

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..cluster.state import ClusterState, pod_netns
 from ..errors import PodwireError, UsageError, printable
 from ..kernel.container import WORKING_DIRECTORY, contain, hidden_homes, own_pid_namespace
 from ..kernel.netns import Namespaces
-from ..model.notices import Notice
+from ..model.notices import CommandEnd, CommandEnded, LocalhostOnly, NotListening, RunNotice
 from ..objects.kinds import Container, EnvVar, Pod
 
 _SEEN = (
@@ -100,7 +100,7 @@ class CommandNotice(NamedTuple):
 
     ref: ContainerRef
     code: int | None
-    notice: Notice
+    notice: RunNotice
 
 
 Commands = Mapping[ContainerRef, RunningCommand]
@@ -177,14 +177,15 @@ def wait_until_listening(
         netns = pod_netns(state.pod[ref.pod])
         while missing := wanted[ref] - (reached := namespaces.call_in(netns, _listening)).keys():
             if process.poll() is not None or time.monotonic() > deadline:
-                what = f"{ref} does not listen on {_list(missing)}{_how_it_ended(command, kept)}"
-                notices.append(CommandNotice(ref, process.poll(), Notice(what)))
+                end = _end_of(command, kept)
+                silent = NotListening(ref.container, ref.pod, tuple(sorted(missing)), end)
+                notices.append(CommandNotice(ref, end.code if end else None, silent))
                 break
             time.sleep(0.01)
         alone = {port for port in wanted[ref] & reached.keys() if not reached[port]}
         if alone:
-            what = f"{ref} listens on {_list(alone)} at localhost only: no other Pod reaches it"
-            notices.append(CommandNotice(ref, None, Notice(what)))
+            hidden = LocalhostOnly(ref.container, ref.pod, tuple(sorted(alone)))
+            notices.append(CommandNotice(ref, None, hidden))
     return notices
 
 
@@ -193,21 +194,18 @@ def find_ended(state: ClusterState, running: Commands, *, kept: bool) -> list[Co
     error. ``kept``: whether their output will be found in ``logs/``.
     """
     servers = {ContainerRef(key, container) for key, container in state.commanded_ports.values()}
-    ended = {ref: command.process.poll() for ref, command in running.items()}
+    ended = {ref: end for ref, command in running.items() if (end := _end_of(command, kept))}
     return [
-        CommandNotice(ref, code, Notice(f"{ref}{_how_it_ended(running[ref], kept)}"))
-        for ref, code in ended.items()
-        if code or (code == 0 and ref in servers)
+        CommandNotice(ref, end.code, CommandEnded(ref.container, ref.pod, end))
+        for ref, end in ended.items()
+        if end.code or ref in servers
     ]
 
 
-def _how_it_ended(command: RunningCommand, kept: bool) -> str:
+def _end_of(command: RunningCommand, kept: bool) -> CommandEnd | None:
+    """Returns how ``command`` ended; None if it has not."""
     code = command.process.poll()
-    if code is None:
-        return ""
-    how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
-    said = _last_line(command.log)
-    return f": its command ended {how}{f': {said}' if said else ''}{' (see logs/)' if kept else ''}"
+    return None if code is None else CommandEnd(code, _last_line(command.log), kept)
 
 
 def _last_line(log: Path) -> str:
@@ -217,10 +215,6 @@ def _last_line(log: Path) -> str:
         lines = file.read().decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return printable(last if len(last) <= _MOST_SAID else f"{last[:_MOST_SAID]}…")
-
-
-def _list(ports: Iterable[_Port]) -> str:
-    return ", ".join(f"{port}/{protocol}" for port, protocol in sorted(ports))
 
 
 _Port = tuple[int, str]  # number, protocol

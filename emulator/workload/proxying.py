@@ -19,7 +19,7 @@ from typing import Any
 from ..cluster.state import ClusterState
 from ..errors import EXHAUSTED
 from ..kernel.netns import Namespaces
-from ..model.notices import Notice
+from ..model.notices import RunNotice
 from ..net import Endpoint, Family
 from ..proxy.backends import backend_of
 from ..proxy.userspace import DIAL_TIMEOUTS, UDP_IDLE, Relay, RoundRobin
@@ -243,7 +243,7 @@ class _Proxies:
         self._namespaces = namespaces
         self._open: dict[_Place, _TcpProxy | _UdpProxy] = {}
 
-    def update(self, state: ClusterState) -> tuple[Notice, ...]:
+    def update(self, state: ClusterState) -> tuple[RunNotice, ...]:
         """Listens for exactly the relays of ``state``; a proxy that was there before goes on, with its
         clients. Raises OSError for a port that cannot be bound.
         """

@@ -19,7 +19,7 @@ from ..cluster.state import ClusterState, Listener
 from ..kernel.conntrack import Conntrack
 from ..kernel.netns import Namespaces
 from ..model.frames import Answer
-from ..model.notices import Notice
+from ..model.notices import PortRefused, RunNotice
 from ..net import IPV4, IPV6, PROTOCOL_NUMBER, Endpoint, Family, TransportProtocol
 from . import sctp
 from .answer import Dialogue, is_http, reply_line
@@ -66,7 +66,7 @@ class _Server:
 
     # --- opening ---
 
-    def update(self, state: ClusterState) -> list[Notice]:
+    def update(self, state: ClusterState) -> list[RunNotice]:
         """Serves exactly the listeners of ``state``; ports that were served before go on, with their
         connections. Returns the kernel's error for each listener that must be refused. Raises OSError for any
         other that cannot be opened.
@@ -80,7 +80,7 @@ class _Server:
             else:
                 self._close(self._ports.pop(place))
         self._open_all(listener for place, listener in wanted.items() if place not in self._ports)
-        refusals = self._refusals(listener for listener in sockets if listener.refused)
+        refusals = self._refusals(sockets)
         self._update_sctp(state.listeners, gone)
         self._update_conntracks([node.name for node in state.nodes], gone)
         self._node_of = {ip: pod.spec.nodeName for ip, pod in state.pod_by_ip.items()} | {
@@ -100,13 +100,14 @@ class _Server:
             except OSError as error:
                 raise OSError(f"cannot open a server socket: {error}") from None
 
-    def _refusals(self, listeners: Iterable[Listener]) -> list[Notice]:
-        refusals = []
-        for listener in listeners:  # the holders of these ports are open
-            try:
-                self._open(listener)
-            except OSError as error:
-                refusals.append(Notice(listener.refusal, error.strerror or ""))
+    def _refusals(self, listeners: Iterable[Listener]) -> list[RunNotice]:
+        refusals: list[RunNotice] = []
+        for listener in listeners:
+            if holder := listener.refused:  # the holders of these ports are open
+                try:
+                    self._open(listener)
+                except OSError as error:
+                    refusals.append(PortRefused(listener, holder, error.strerror or ""))
         return refusals
 
     def _open(self, listener: Listener) -> None:

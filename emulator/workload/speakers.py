@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from ..cluster.state import ClusterState
 from ..kernel.netns import Namespaces
-from ..model.notices import Notice
+from ..model.notices import RunNotice
 from ..net import Address
 from . import arp
 from .worker import Inbox, Worker
@@ -98,7 +98,7 @@ class _Speakers:
         self._speakers: dict[str, _Speaker] = {}
         self._epoll = select.epoll()
 
-    def update(self, state: ClusterState) -> Sequence[Notice]:
+    def update(self, state: ClusterState) -> Sequence[RunNotice]:
         """Announces the addresses of ``state``. An address leaves one node before it comes to another."""
         gone = self._namespaces.refresh()
         wanted: dict[str, set[Address]] = {}

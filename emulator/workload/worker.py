@@ -21,7 +21,7 @@ from ..cluster.state import ClusterState
 from ..errors import Exit, PodwireError
 from ..kernel import linux
 from ..kernel.limits import explain
-from ..model.notices import Notice
+from ..model.notices import RunNotice
 from .differences import difference, patch
 
 # The channels of this process' workers. A Connection without a reference is closed, and its worker would end
@@ -67,7 +67,7 @@ class Inbox:
         self._told = True
         return self._state
 
-    def answer(self, refusals: Sequence[Notice] = (), error: str = "") -> None:
+    def answer(self, refusals: Sequence[RunNotice] = (), error: str = "") -> None:
         """Reports that the state is in force, but for ``refusals``: one notice for each thing that the kernel
         refused as expected. ``error``: it is not in force, and why.
         """
@@ -82,7 +82,7 @@ class Inbox:
         self._channel.send(_LastWords(why))
 
     def take(
-        self, update: Callable[[ClusterState], Sequence[Notice]], busy: Callable[[], bool] = lambda: False
+        self, update: Callable[[ClusterState], Sequence[RunNotice]], busy: Callable[[], bool] = lambda: False
     ) -> None:
         """Receives a state, and answers with the result of ``update``: refusals, or OSError. To the question
         whether a client still waits for work here it answers ``busy``.
@@ -115,7 +115,7 @@ class Worker:
         self._oom_kills = 0  # on the machine, when it was started
         self._last_words = ""
 
-    def tell(self, state: ClusterState) -> list[Notice]:
+    def tell(self, state: ClusterState) -> list[RunNotice]:
         """Sends ``state`` to the worker; returns once it matches, with the kernel's refusals. Raises
         WorkerError when it cannot, or has ended.
         """

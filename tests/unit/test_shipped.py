@@ -13,7 +13,7 @@ from emulator.flows.derive import derive_flows
 from emulator.load.load import load
 from emulator.load.targets import describe_topologies
 from emulator.model.flows import FlowKind
-from tests.told import told
+from tests.told import noticed, told
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGIES = ROOT / "topologies"
@@ -84,7 +84,7 @@ def test_guestbook() -> None:
 
 def test_shop_leaves_out_what_has_no_network() -> None:
     state = _state(str(DATA / "shop.yaml"))
-    [line] = state.notices
+    [line] = noticed(state)
     assert "9 ServiceAccount" in line
     assert len([s for s in state.services if s.namespace == "teashop" and s.proxied]) == 12
     assert state.slices_of["teashop/email"][0].ports[0].port == 8080, (

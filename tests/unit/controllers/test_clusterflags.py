@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.told import noticed
 from tests.unit.controllers.clusters import node, settled
 
 
@@ -68,7 +69,7 @@ def test_kube_proxys_flags(form: str) -> None:
         ("10.0.0.0/8",),
     )
     assert state.proxy.masqueradeAll
-    assert not any("does not say how kube-proxy is configured" in notice for notice in state.notices)
+    assert not any("does not say how kube-proxy is configured" in notice for notice in noticed(state))
 
 
 def test_kube_proxys_flags_for_ipvs() -> None:
@@ -100,7 +101,7 @@ def test_a_configuration_file_makes_flags_void() -> None:
     state = settled(node("n"), component("kube-proxy", "--proxy-mode=ipvs"), config)
     assert state.proxy.mode == "nftables"
     assert any(
-        "--proxy-mode=ipvs, the KubeProxyConfiguration mode nftables" in notice for notice in state.notices
+        "--proxy-mode=ipvs, the KubeProxyConfiguration mode nftables" in notice for notice in noticed(state)
     )
 
 
@@ -108,7 +109,7 @@ def test_kube_proxies_that_differ_are_named() -> None:
     other = component("kube-proxy", "--proxy-mode=ipvs").replace("kube-proxy-n", "kube-proxy-m")
     state = settled(node("n"), component("kube-proxy", "--proxy-mode=iptables"), other)
     assert state.proxy.mode == "iptables"
-    assert any("Pod kube-system/kube-proxy-m has --proxy-mode=ipvs" in notice for notice in state.notices)
+    assert any("Pod kube-system/kube-proxy-m has --proxy-mode=ipvs" in notice for notice in noticed(state))
 
 
 def test_values_that_no_kube_proxy_takes_are_left_out() -> None:
@@ -117,7 +118,7 @@ def test_values_that_no_kube_proxy_takes_are_left_out() -> None:
         component("kube-proxy", "--proxy-mode=fast", "--cluster-cidr=here", "--ipvs-udp-timeout=soon"),
     )
     assert (state.proxy.mode, state.proxy.localMode) == ("iptables", "")
-    assert sum("which cannot be read" in notice for notice in state.notices) == 3
+    assert sum("which cannot be read" in notice for notice in noticed(state)) == 3
 
 
 @pytest.mark.parametrize(

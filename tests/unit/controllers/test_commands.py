@@ -6,6 +6,7 @@ import pytest
 
 from emulator.cluster.state import ClusterState
 from emulator.errors import InputError, Problem
+from tests.told import noticed
 from tests.unit.controllers.clusters import (
     cluster,
     flow_check,
@@ -54,18 +55,18 @@ def test_unless_the_user_allows_it_the_annotation_changes_nothing(wish: str) -> 
 
 
 def test_a_notice_says_what_would_run_and_from_where() -> None:
-    (notice,) = [n for n in settled(ONE, pod_of(TWO, meta=RUN % "a")).notices if "podwire.dev/run" in n]
+    (notice,) = [n for n in noticed(settled(ONE, pod_of(TWO, meta=RUN % "a"))) if "podwire.dev/run" in n]
     assert (
         "container a of Pod default/p has its command in podwire.dev/run, which runs only with --run: sleep 1"
         in notice
     )
-    (notice,) = [n for n in running(ONE, pod_of(TWO, meta=RUN % "a")).notices if "--run" in n]
+    (notice,) = [n for n in noticed(running(ONE, pod_of(TWO, meta=RUN % "a"))) if "--run" in n]
     assert "container a of Pod default/p runs its command, as --run allows: sleep 1" in notice
 
 
 def test_what_a_notice_shows_can_do_nothing_to_a_terminal_and_is_not_long() -> None:
     containers = '{name: a, command: [sh, -c, "\\e[2J\\r\\n{0}%s", "' + "x" * 5000 + '"]}'
-    (notice,) = [n for n in settled(ONE, pod_of(containers, meta=RUN % "a")).notices if "--run" in n]
+    (notice,) = [n for n in noticed(settled(ONE, pod_of(containers, meta=RUN % "a"))) if "--run" in n]
     assert notice.isprintable()
     assert "\\x1b[2J\\r\\n{0}%s" in notice
     assert len(notice) < 400
@@ -75,10 +76,10 @@ def test_a_template_s_command_is_shown_once_and_of_many_commands_ten() -> None:
     deployment = workload("Deployment", "w", 3, template=RUN % "*").replace(
         "{name: main,", "{name: main, command: [x],"
     )
-    (notice,) = [n for n in settled(ONE, deployment).notices if "--run" in n]
+    (notice,) = [n for n in noticed(settled(ONE, deployment)) if "--run" in n]
     assert "(and 2 more like it)" in notice
     many = ", ".join(f"{{name: c{n}, command: [x, '{n}']}}" for n in range(13))
-    notices = [n for n in settled(ONE, pod_of(many, meta=RUN % "*")).notices if "--run" in n]
+    notices = [n for n in noticed(settled(ONE, pod_of(many, meta=RUN % "*"))) if "--run" in n]
     assert len(notices) == 11
     assert notices[-1] == "3 more commands would run with --run"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.cluster.state import ClusterState
+from emulator.cluster.state import ClusterState, Holder
 from tests.told import told
 from tests.unit.controllers.clusters import (
     cluster,
@@ -57,9 +57,7 @@ def test_the_second_container_on_a_port_is_refused() -> None:
     state = settled(
         ONE, pod_of("{name: a, ports: [{containerPort: 80}]}, {name: b, ports: [{containerPort: 80}]}")
     )
-    assert [li.refused for li in state.listeners if li.container == "b"] == [
-        "port 80/TCP is taken by container a"
-    ]
+    assert [li.refused for li in state.listeners if li.container == "b"] == [Holder("a")]
     assert any("port 80/TCP is taken by container a" in notice for notice in told(state))
 
 
@@ -202,7 +200,7 @@ def test_a_health_check_whose_port_a_pod_has_is_refused() -> None:
     taker = pod_of("{name: a, ports: [{containerPort: 32123}]}", "hostNetwork: true, nodeName: worker-1")
     state = settled(WORKERS, service("lb", LOAD_BALANCER.format(policy="Local")), taker)
     refused = {li.netns: li.refused for li in state.listeners if li.healthCheck and li.refused}
-    assert refused == {"worker-1": "port 32123/TCP is taken by container a of Pod default/p"}
+    assert refused == {"worker-1": Holder("a", "default/p")}
     assert (
         "kube-proxy on worker-1 cannot listen: port 32123/TCP is taken by container a of Pod default/p"
         in told(state)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from emulator.controllers.networks import cover
 from emulator.net import IPV4, Address, Prefix
+from tests.told import noticed
 from tests.unit.controllers.clusters import (
     cluster,
     node,
@@ -223,7 +224,7 @@ def test_nodes_of_several_networks_are_routed_one_by_one() -> None:
     state = settled(*nodes, pod("p"))
     assert [n.internalIPs for n in state.nodes] == [("192.0.2.10",), ("203.0.113.20",), ("95.11.3.30",)]
     assert str(state.hostSubnet) == "172.18.0.0/16"
-    assert any("the addresses of a, b, c are in several networks" in notice for notice in state.notices)
+    assert any("the addresses of a, b, c are in several networks" in notice for notice in noticed(state))
 
 
 def test_a_client_outside_keeps_off_the_nodes_addresses() -> None:
@@ -253,10 +254,10 @@ def test_pods_with_addresses_of_the_nodes_network_are_emulated_and_no_detector_i
     assert (state.proxy.localMode, state.proxy.clusterCIDR) == ("", "")
     assert any(
         notice.startswith("Pod network emulated as kubenet: the Pods' addresses are of no podCIDR")
-        for notice in state.notices
+        for notice in noticed(state)
     )
-    assert any("no clusterCIDR (as on EKS" in notice for notice in state.notices)
-    assert not any(notice.startswith("address ranges") and "Pods" in notice for notice in state.notices)
+    assert any("no clusterCIDR (as on EKS" in notice for notice in noticed(state))
+    assert not any(notice.startswith("address ranges") and "Pods" in notice for notice in noticed(state))
 
 
 def test_the_router_takes_no_address_that_a_pod_has() -> None:
@@ -310,16 +311,16 @@ def test_pods_at_home_are_no_reason_to_make_anything_up() -> None:
         node("a", cidr="10.244.0.0/24"), running("p", "a", "10.244.0.9"), running("q", "a", "100.64.3.3")
     )
     assert not state.madeUpBridges
-    assert not any("emulated" in notice for notice in state.notices)
+    assert not any("emulated" in notice for notice in noticed(state))
 
 
 def test_a_dump_that_says_nothing_of_kube_proxy_says_what_is_assumed() -> None:
     live = node("a", cidr="10.244.0.0/24").replace("{name: a,", "{name: a, uid: 5c9e,")
     assert any(
         "mode iptables and clusterCIDR 10.244.0.0/16 are assumed" in notice
-        for notice in settled(live).notices
+        for notice in noticed(settled(live))
     )
-    assert not any("are assumed" in notice for notice in settled(node("a", cidr="10.244.0.0/24")).notices)
+    assert not any("are assumed" in notice for notice in noticed(settled(node("a", cidr="10.244.0.0/24"))))
 
 
 TWO = "{role: control-plane}, {role: worker}"

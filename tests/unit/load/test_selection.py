@@ -11,6 +11,7 @@ from emulator.load.load import load
 from emulator.load.selection import Selection
 from emulator.objects.config import Inventory
 from emulator.objects.selectors import parse_selector
+from tests.told import noticed
 from tests.unit.load.reading import NOWHERE
 
 OBJECTS = """
@@ -107,7 +108,7 @@ def test_labels_choose_objects_and_never_the_cluster_s_own() -> None:
     assert not found.services
     assert [one.object.metadata.name for one in found.nodes] == ["one"]
     assert found.flowChecks
-    assert "left out by -l app=web: 1 Service, 1 ConfigMap" in found.notices
+    assert "left out by -l app=web: 1 Service, 1 ConfigMap" in noticed(found)
 
 
 def test_labels_that_nothing_has_are_an_error() -> None:

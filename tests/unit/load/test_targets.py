@@ -16,6 +16,7 @@ from emulator.load.load import load
 from emulator.load.targets import source_of
 from emulator.objects.config import Inventory
 from emulator.run.kustomize import build
+from tests.told import noticed
 from tests.unit.load.reading import NOWHERE, load_text, problems_of
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {containers: [{name: c, image: x}]}\n"
@@ -64,7 +65,7 @@ def test_a_directory_is_read_as_kubectl_reads_it(tmp_path: Path) -> None:
     )
     inventory = read(tmp_path)
     assert pods(inventory) == ["a", "b"]
-    assert inventory.notices == (
+    assert noticed(inventory) == (
         f"{tmp_path}: 2 in the directories below are not read, as with kubectl (-R reads them too)",
     )
     assert pods(read(tmp_path, recursive=True)) == ["a", "b", "c"]
@@ -148,7 +149,7 @@ def test_what_others_wrote_is_not_looked_at(tmp_path: Path) -> None:
     ]
     write(tmp_path, {"a/pod.yaml": POD % "p", **dict.fromkeys(files, "kind: Pod")})
     inventory = read(tmp_path, recursive=True)
-    assert (pods(inventory), inventory.notices) == (["p"], ())
+    assert (pods(inventory), noticed(inventory)) == (["p"], ())
 
 
 def test_files_that_are_no_manifests_are_counted(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_files_that_are_no_manifests_are_counted(tmp_path: Path) -> None:
     )
     inventory = read(tmp_path)
     assert pods(inventory) == ["p"]
-    (notice,) = inventory.notices
+    (notice,) = noticed(inventory)
     assert notice == (
         f"{tmp_path}: 6 files (broken.yaml, delete.yaml, docker-compose.yml, …) left out: no "
         "manifest, since there is no kind in it"
@@ -380,7 +381,7 @@ def test_charts_and_patches_below_are_left_out(tmp_path: Path) -> None:
     }
     inventory = read(write(tmp_path, {**chart, **files}), recursive=True)
     assert pods(inventory) == ["p"]
-    assert inventory.notices == (
+    assert noticed(inventory) == (
         (
             f"1 Helm chart ({tmp_path}/chart) left out: helm template chart {tmp_path}/chart | podwire "
             "- renders one"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from emulator.cluster.state import Holder
 from emulator.net import Endpoint
 from emulator.objects.kinds import EndpointPort, ServicePort
 from tests.unit.oracle.promises import (
@@ -270,7 +271,7 @@ def test_a_listener_that_could_not_bind_serves_nothing() -> None:
     state = make_state()
     refused = replace(
         state,
-        listeners=tuple(replace(x, refused="port 8080/TCP is taken by container a") for x in state.listeners),
+        listeners=tuple(replace(x, refused=Holder("a")) for x in state.listeners),
     )
     assert promised(refused, "client", WEB_0, 8080).outcome == "rejected"
 

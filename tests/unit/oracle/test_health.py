@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from emulator.cluster.state import ClusterState, HealthCheck, Listener
+from emulator.cluster.state import ClusterState, HealthCheck, Holder, Listener
 from emulator.model.expectations import Expectation
 from emulator.model.frames import Health
 from emulator.objects.kinds import EndpointPort, EndpointSlice
@@ -33,7 +33,7 @@ PORT = 32123
 CHECKED = load_balancer_service(externalTrafficPolicy="Local", healthCheckNodePort=PORT)
 
 
-def served(node: str, refused: str = "") -> Listener:
+def served(node: str, refused: Holder | None = None) -> Listener:
     check = HealthCheck(service="default/web", localEndpoints=99)  # which the promise must not be taken from
     return Listener(
         pod="",
@@ -48,7 +48,7 @@ def served(node: str, refused: str = "") -> Listener:
     )
 
 
-def checked(*slices: EndpointSlice, refused: str = "", mode: str = "iptables") -> ClusterState:
+def checked(*slices: EndpointSlice, refused: Holder | None = None, mode: str = "iptables") -> ClusterState:
     state = make_state(CHECKED, slices=slices, proxy={"mode": mode})
     listeners = [served(node.name, refused) for node in state.nodes] if mode != "userspace" else []
     return replace(state, listeners=(*state.listeners, *listeners))
@@ -151,7 +151,7 @@ def test_userspace_mode_answers_nobody() -> None:
 
 
 def test_of_a_port_that_somebody_else_has_nothing_is_promised_but_that_he_answers() -> None:
-    state = checked(BOTH, refused="port 32123/TCP is taken")
+    state = checked(BOTH, refused=Holder("a", "default/p"))
     holder = replace(served("worker-1"), pod="default/api", healthCheck=None)
     assert asked(replace(state, listeners=(*state.listeners, holder)), "worker-1").health is None
     assert HealthChecks(state).at("worker-1", PORT, "TCP") is None

@@ -26,6 +26,7 @@ from emulator.model.results import (
     ServiceRow,
 )
 from emulator.net import Endpoint
+from emulator.objects.notices import LeftOutKinds
 from emulator.objects.references import ObjectRef, service_ref
 from tests.unit.expectations import expectation_of
 
@@ -235,7 +236,7 @@ REPORT = Report(
         Requirement(sentence=Sentence.PODS_REACH_PODS, verdict="pass", checked=12),
         Requirement(sentence=Sentence.NO_INTERFACE, verdict="unknown", checked=0),
     ),
-    notices=("left out: 3 ConfigMap, 1 Ingress",),
+    notices=(LeftOutKinds((("ConfigMap", 3), ("Ingress", 1))),),
 )
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from emulator.model.flows import SourcePlace
+from emulator.model.notices import EvidenceMissing
 from emulator.model.results import FlowResult, Report
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
@@ -124,7 +125,7 @@ def test_summary_is_short_whatever_is_warned_of() -> None:
         object=ObjectRef("Service", "default/web"),
         parts=(("words", "x" * 80_000), ("field", "metadata")),
     )
-    noted = replace(report(), notices=("n" * 500,) * 500, warnings=(long,) * 30)
+    noted = replace(report(), notices=(EvidenceMissing("n" * 500),) * 500, warnings=(long,) * 30)
     assert len(summarize(noted, {}).encode()) < 60_000
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from emulator.errors import printable
 from emulator.model.flows import SourcePlace
+from emulator.model.notices import EvidenceMissing
 from emulator.model.requirements import Disguised
 from emulator.model.results import Report
 from emulator.net import Address
@@ -215,7 +216,7 @@ def hostile_report(text: str) -> Report:
         cluster=nodes,
         services=tuple(replace(row, name=text, address=text, external=(text,)) for row in REPORT.services),
         flows=(PASSED, failed),
-        notices=(text,),
+        notices=(EvidenceMissing(text),),
         requirements=tuple(
             replace(r, breach=Disguised(text, Address(CLIENT), Address(CLIENT))) for r in REPORT.requirements
         ),

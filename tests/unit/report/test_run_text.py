@@ -15,9 +15,11 @@ from wcwidth import wcswidth
 from emulator.model.findings import Finding, FlowFault
 from emulator.model.flows import Client, Destination, SourcePlace
 from emulator.model.journeys import Ending
+from emulator.model.notices import EvidenceMissing
 from emulator.model.requirements import Missed
 from emulator.model.results import FlowResult, Observation, PortRow, StepRows
-from emulator.net import Endpoint
+from emulator.net import Endpoint, Prefix
+from emulator.objects.notices import LeftOutKinds, PodRoutes
 from emulator.objects.references import ObjectRef
 from emulator.objects.warnings import Code, ManifestWarning
 from emulator.report.prose_of_requirements import say_sentence
@@ -60,9 +62,8 @@ WARNINGS = (
     ),
 )
 NOTES = (
-    "left out: 3 ConfigMap, 1 Ingress",
-    "Pod network emulated as kubenet: the Pods' addresses lie outside every podCIDR, so each has routes of "
-    "its own; 10.244.0.1 stands for the address of a node in it",
+    LeftOutKinds((("ConfigMap", 3), ("Ingress", 1))),
+    PodRoutes("kubenet", False, Prefix("10.244.0.0/16")),
 )
 
 
@@ -297,7 +298,7 @@ def test_no_token_is_broken(
     flows = tuple(result for result, _ in drawn)
     cluster = (node_row(service, WORKER_1, "10.244.1.0/24", *pods),)
     services = (service_row(f"shop/{service}", "10.96.0.10", PortRow(80, "TCP", 30080)),)
-    notice = f"left out: {service} and what {' '.join(pods)} do"
+    notice = EvidenceMissing(f"{service} and what {' '.join(pods)} do")
     report = replace(
         REPORT, topology=service, flows=flows, cluster=cluster, services=services, notices=(notice,)
     )
@@ -331,7 +332,7 @@ def test_no_control_character_of_a_manifest_reaches_the_terminal(
         topology=hostile,
         flows=(result,),
         requirements=() if passed else (requirement,),
-        notices=(hostile,),
+        notices=(EvidenceMissing(hostile),),
         cluster=(node_row(hostile, hostile, hostile, hostile),),
         services=(replace(service_row(hostile, hostile), type=hostile, external=(hostile,)),),
         steps=(StepRows(step=hostile, gone=(hostile,)),),

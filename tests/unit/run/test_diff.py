@@ -14,6 +14,7 @@ from emulator.run import diff, guest
 from emulator.run import machine as machine_needs
 from emulator.run.diff import check_modes, merge_flows, settle_modes
 from emulator.schedule.schedule import plan_flows
+from tests.told import noticed
 from tests.unit.load.reading import load_text
 from tests.unit.states import make_state, node_port_service
 
@@ -195,7 +196,7 @@ def test_a_dump_that_does_not_tell_its_mode_is_told_of(text: str, given: list[st
     notices = [
         notice
         for one in scenarios.values()
-        for notice in one.state.notices
+        for notice in noticed(one.state)
         if "KubeProxyConfiguration" in notice
     ]
     assert len(notices) == said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.model.notices import EvidenceMissing
 from emulator.model.results import FlowResult
 from emulator.oracle.expectations import attempts_for, expect
 from emulator.run.reporting import Delivery, is_sample, relative_path
@@ -53,7 +54,7 @@ def test_a_page_follows_the_evidence_that_was_written(
     delivery = Delivery(PODS, "table", None, None, captures, html=page)
     delivery.tell_verdicts(report)
     assert 'href="./c/01-a.pcapng"' in page.read_text()
-    lost = replace(report, flows=(FAILED,), notices=("evidence is not complete: disk full",))
+    lost = replace(report, flows=(FAILED,), notices=(EvidenceMissing("disk full"),))
     delivery.tell_evidence(lost)
     assert "01-a.pcapng" not in page.read_text()
     assert "evidence is not complete: disk full" in page.read_text()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.cluster.state import ClusterState
+from emulator.objects.notices import NoControlPlane
 from emulator.workload.differences import _NOT_TOLD, Difference, difference, patch
 from tests.sandboxed import TOPOLOGIES, scenario_of, state_of
 
@@ -50,7 +51,7 @@ def test_any_tuple_becomes_any_other(before: list[int], after: list[int]) -> Non
 
 def test_what_both_states_have_is_not_sent() -> None:
     assert difference(STATE, replace(STATE)) == {}
-    assert difference(STATE, replace(STATE, notices=("a",))) == {}
+    assert difference(STATE, replace(STATE, notices=(NoControlPlane(),))) == {}
     pods = tuple(replace(pod) for pod in STATE.pods)
     many = replace(STATE, pods=pods * 1_000)
     one = replace(many, pods=(*many.pods[:500], replace(pods[0]), *many.pods[501:]))
