@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, get_args
 
-from ..load.rules.checks import LABEL, LABEL_1035, PATH_SEGMENT, PORT_NAME, QUALIFIED, SUBDOMAIN, fits
+from ..load.rules.checks import LABEL, PATH_SEGMENT, PORT_NAME, QUALIFIED, SUBDOMAIN, fits
 from ..load.rules.pods import DNS_POLICIES, RESTART_POLICIES
 from ..net import FAMILIES, AddressError, Prefix, TransportProtocol, family_of, parse_sloppy_prefix
 from .structural import Violation
@@ -28,11 +28,6 @@ _REGEX = "regex used for validation is"
 _LABEL_WORDS = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and"
     f" end with an alphanumeric character (e.g. 'my-name',  or '123-abc', {_REGEX} '{_LABEL_FORM}')"
-)
-_LABEL_1035_WORDS = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic"
-    " character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123',"
-    f" {_REGEX} '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 _SUBDOMAIN_WORDS = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must"
@@ -63,13 +58,12 @@ _NOT_NEGATIVE = "must be greater than or equal to 0"
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 _RULES = {
     LABEL: (_LABEL_WORDS, 63),
-    LABEL_1035: (_LABEL_1035_WORDS, 63),
     SUBDOMAIN: (_SUBDOMAIN_WORDS, 253),
 }
 # kinds whose names have another form than a subdomain's (NameIsDNSLabel, ValidatePathSegmentName)
 _NAMES = {
     "Namespace": LABEL,
-    "Service": LABEL_1035,
+    "Service": LABEL,  # since 1.37 (RelaxedServiceNameValidation)
     **dict.fromkeys(("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "IPAddress"), PATH_SEGMENT),
 }
 PROTOCOLS = tuple(sorted(get_args(TransportProtocol)))

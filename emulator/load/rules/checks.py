@@ -40,11 +40,6 @@ LABEL = NameRule(
     63,
     f"an RFC 1123 label: a-z, 0-9 and '-', {_ENDS}, at most 63 characters",
 )
-LABEL_1035 = NameRule(
-    re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z"),
-    63,
-    "an RFC 1035 label: a-z, 0-9 and '-', a letter first, a letter or digit last, at most 63 characters",
-)
 SUBDOMAIN = NameRule(
     re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z"),
     253,
@@ -66,7 +61,7 @@ PATH_SEGMENT = NameRule(
     253,
     "a path segment: no '/', '%' or blank, neither '.' nor '..', at most 253 characters",
 )
-_NAMES: Mapping[type[Any], NameRule] = {Service: LABEL_1035, Namespace: LABEL}
+_NAMES: Mapping[type[Any], NameRule] = {Service: LABEL, Namespace: LABEL}
 
 
 class Checks:
@@ -215,6 +210,11 @@ class Checks:
                 ),
             )
 
+    def annotations(self, path: FieldPath, annotations: Iterable[str]) -> None:
+        """Checks keys of annotations, whose prefix may have capitals (apimachinery, ValidateAnnotations)."""
+        for key in annotations:
+            self.key((*path, key), key.lower())
+
     def labels(self, path: FieldPath, labels: Mapping[str, str]) -> None:
         for key, value in labels.items():
             self.key((*path, key), key)
@@ -321,8 +321,7 @@ def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:
     else:
         checks.name(("metadata", "name"), meta.name, rule)
     checks.labels(("metadata", "labels"), meta.labels)
-    for key in meta.annotations:
-        checks.key(("metadata", "annotations", key), key)
+    checks.annotations(("metadata", "annotations"), meta.annotations)
     if not namespaced:
         return replace(meta, namespace="") if meta.namespace else meta
     if not meta.namespace:

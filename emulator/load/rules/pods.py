@@ -26,6 +26,7 @@ from ..faults import Fault, FaultKind, FieldPath, required, shown
 from .checks import (
     LABEL,
     MAX_INT32,
+    MAX_PORT,
     PORT_NAME,
     SUBDOMAIN,
     Checks,
@@ -43,6 +44,11 @@ _UPDATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 _POD_MANAGEMENT = ("OrderedReady", "Parallel")
 _CRON_MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_PROBE_NUMBERS = (
+    *("initialDelaySeconds", "timeoutSeconds", "periodSeconds"),
+    *("successThreshold", "failureThreshold"),
+)
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 # in the selector that the API server gives a Job (pkg/registry/batch/job/strategy.go, generateSelector)
 GENERATED_JOB_LABELS = frozenset(
@@ -62,10 +68,14 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         podCIDR=checks.optional_prefix(("spec", "podCIDR"), node.spec.podCIDR),
         podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
     )
+    if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
+        what = worded(
+            "podCIDR is {}, which counts: podCIDRs is left out, as the API server does", shown(spec.podCIDR)
+        )
+        checks.notice(("spec", "podCIDRs", 0), what)  # pkg/apis/core/v1/conversion.go, NodeSpec
+        spec = replace(spec, podCIDRs=(spec.podCIDR,))
     families = [(("spec", "podCIDRs", i), _family(cidr)) for i, cidr in enumerate(spec.podCIDRs)]
     checks.unique(families, "address family", FaultKind.INVALID)
-    if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
-        checks.fault(("spec", "podCIDRs", 0), worded("must be the same as podCIDR, {}", shown(spec.podCIDR)))
     checks.taints(("spec", "taints"), spec.taints)
     addresses = tuple(
         replace(a, address=checks.address(("status", "addresses", i, "address"), a.address))
@@ -323,10 +333,39 @@ def _container(path: FieldPath, container: Container, checks: Checks) -> Contain
     checks.unique(
         [((*path, "ports", i, "name"), p.name) for i, p in enumerate(container.ports) if p.name], "name"
     )
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        _probe((*path, name), checks)
     return replace(
         container,
         ports=tuple(_container_port((*path, "ports", i), p, checks) for i, p in enumerate(container.ports)),
     )
+
+
+def _probe(path: FieldPath, checks: Checks) -> None:
+    """Checks a probe, as the manifest has it (pkg/apis/core/validation, validateProbe)."""
+    probe: Any = checks.written
+    for step in path:
+        known = isinstance(probe, Mapping) or (isinstance(probe, list) and isinstance(step, int))
+        probe = (probe.get(step) if isinstance(probe, Mapping) else probe[step]) if known else None
+    if not isinstance(probe, Mapping):
+        return
+    handlers = [name for name in _PROBE_HANDLERS if probe.get(name) is not None]
+    if len(handlers) != 1:
+        has = f"has {' and '.join(handlers)}" if handlers else "has none"
+        checks.fault(path, worded("must have exactly one of {}; {}", ", ".join(_PROBE_HANDLERS), has))
+    for name in handlers:
+        port = probe[name].get("port") if isinstance(probe[name], Mapping) else None
+        if isinstance(port, int) and not 1 <= port <= MAX_PORT:
+            what = worded("must be a port between 1 and {}, is {}", str(MAX_PORT), shown(port))
+            checks.fault((*path, name, "port"), what)
+    for name in _PROBE_NUMBERS:
+        number = probe.get(name)
+        if isinstance(number, int) and number < 0:
+            checks.fault((*path, name), worded("must be 0 or more, is {}", shown(number)))
+    often = probe.get("successThreshold")
+    if path[-1] != "readinessProbe" and isinstance(often, int) and often > 1:
+        what = worded("must be 1 for a {}, is {}", str(path[-1]), shown(often))
+        checks.fault((*path, "successThreshold"), what)
 
 
 def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> ContainerPort:
@@ -335,7 +374,6 @@ def _container_port(path: FieldPath, port: ContainerPort, checks: Checks) -> Con
     return replace(
         port,
         hostPort=checks.optional_port((*path, "hostPort"), port.hostPort),
-        hostIP=checks.optional_address((*path, "hostIP"), port.hostIP),
     )
 
 
@@ -387,8 +425,7 @@ def check_workload(workload: Workload, namespaced: bool, checks: Checks) -> Work
     checks.optional_name(("spec", "serviceName"), spec.serviceName, SUBDOMAIN)
     labels = spec.template.metadata.labels
     checks.labels(("spec", "template", "metadata", "labels"), labels)
-    for key in spec.template.metadata.annotations:
-        checks.key(("spec", "template", "metadata", "annotations", key), key)
+    checks.annotations(("spec", "template", "metadata", "annotations"), spec.template.metadata.annotations)
     for field in ("parallelism", "completions"):
         if (getattr(spec, field) or 0) < 0:
             checks.fault(("spec", field), worded("must be 0 or more, is {}", shown(getattr(spec, field))))

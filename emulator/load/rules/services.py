@@ -242,7 +242,9 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
     endpoints = tuple(
         _endpoint(("endpoints", i), e, value.addressType, checks) for i, e in enumerate(value.endpoints)
     )
-    _endpoint_ports(("ports",), value.ports, checks)
+    # kube-proxy ignores a port without a number, which may be 0, too (pkg/proxy/endpointslicecache.go)
+    ports = tuple(replace(port, port=port.port or None) for port in value.ports)
+    _endpoint_ports(("ports",), ports, checks)
     written = checks.written.get("ports")
     for i, port in enumerate(written if isinstance(written, list) else ()):
         if isinstance(port, Mapping) and port.get("protocol") == "":
@@ -251,7 +253,9 @@ def check_endpoint_slice(value: EndpointSlice, namespaced: bool, checks: Checks)
                 "must be TCP, UDP or SCTP, is ''",
                 "leave it out: TCP is the default",
             )
-    return replace(value, metadata=check_metadata(value, namespaced, checks), endpoints=endpoints)
+    return replace(
+        value, metadata=check_metadata(value, namespaced, checks), endpoints=endpoints, ports=ports
+    )
 
 
 def _endpoint(path: FieldPath, endpoint: Endpoint, address_type: str, checks: Checks) -> Endpoint:
