@@ -19,6 +19,7 @@ from .errors import Exit, PodwireError, UsageError
 from .kernel.environment import DEFAULT_TOPOLOGY, REINSTALL, TOPOLOGIES, prepare_path
 from .kernel.limits import explain
 from .kernel.signals import end_at_once, prepare_signals
+from .objects.proxymodes import COMING_MODE, DEFAULT_MODE
 from .report.entries import folded
 from .report.output import COLOR, complain, prepare_streams
 from .starting import collect_rarely
@@ -225,7 +226,7 @@ def _hint(command: str, words: Sequence[str], parsers: Mapping[str, Parser]) -> 
     """Returns where the first option among ``words``, which ``command`` does not have, belongs."""
     option = next((word.partition("=")[0] for word in words if word.startswith("--")), "")
     if (command, option) == ("diff", "--proxy-mode"):
-        return ": diff compares several modes, --modes iptables,nftables"
+        return f": diff compares several modes, --modes {DEFAULT_MODE},{COMING_MODE}"
     having = [name for name, parser in parsers.items() if option in parser._option_string_actions]
     named = "" if words[0].partition("=")[0] == option else f"{option}, "  # the message begins with it
     return f": {named}an option of {', '.join(having)}" if having else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Exit
+from ..objects.proxymodes import COMING_MODE
 from ..report.output import Attempts, say, unread_by_runner
 from .arguments import (
     add_captures,
@@ -33,8 +34,8 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--modes",
         metavar="MODE,MODE…",
-        help="what to compare (default: the cluster's own mode and nftables, the default from Kubernetes "
-        "1.40 on: KEP-5343)",
+        help=f"what to compare (default: the cluster's own mode and {COMING_MODE}, the default from "
+        "Kubernetes 1.40 on: KEP-5343)",
     )
     formats = ("table", "wide", "json", "yaml", "markdown")
     parser.add_argument(

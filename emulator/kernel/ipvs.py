@@ -69,10 +69,7 @@ def require_ipvs() -> None:
     tool ipset, is missing.
     """
     if find_family(FAMILY) is None:
-        remedy = (
-            "kube-proxy's ipvs mode needs the kernel's IPVS: modprobe ip_vs as root, or run in a guest "
-            f"kernel: {UML_SHOWN} COMMAND"
-        )
+        remedy = f"modprobe ip_vs as root, or run in a guest kernel: {UML_SHOWN} COMMAND"
         raise MissingCapabilityError("ip_vs in its kernel", remedy)
     if not shutil.which("ipset"):
         raise MissingCapabilityError("the tool ipset", "apt-get install ipset")

@@ -25,11 +25,11 @@ from .kinds import (
 )
 from .metallb import IPAddressPool, L2Advertisement
 from .notices import InputNotice
+from .proxymodes import COMING_MODE as COMING_MODE
+from .proxymodes import DEFAULT_MODE as DEFAULT_MODE
 from .proxymodes import ProxyMode as ProxyMode
 from .warnings import ManifestWarning
 
-DEFAULT_MODE: ProxyMode = "iptables"
-COMING_MODE: ProxyMode = "nftables"  # Kubernetes 1.40 makes it the default
 # modes whose kube-proxy answers no healthCheckNodePort
 WITHOUT_HEALTH_CHECKS: frozenset[ProxyMode] = frozenset({"userspace"})
 # modes that give every node the addresses of Services

@@ -161,10 +161,10 @@ def not_examined(modes: Iterable[str]) -> str:
     if COMING_MODE not in modes:
         return "node firewalls, IPv6, and what your network plugin does with kube-proxy's rules."
     return (
-        "node firewalls (nftables mode opens no holes in them); workarounds for conntrack bugs, which "
-        "nftables mode does not have unless it is told to; IPv6; network plugins and other programs that "
-        "match kube-proxy's KUBE-* chains; and whether every node has kernel 5.13 and nft 1.0.1 or later: "
-        "https://kubernetes.io/docs/reference/networking/virtual-ips/"
+        f"node firewalls ({COMING_MODE} mode opens no holes in them); workarounds for conntrack bugs, which "
+        f"{COMING_MODE} mode does not have unless it is told to; IPv6; network plugins and other programs "
+        "that match kube-proxy's KUBE-* chains; and whether every node has kernel 5.13 and nft 1.0.1 or "
+        "later: https://kubernetes.io/docs/reference/networking/virtual-ips/"
     )
 
 

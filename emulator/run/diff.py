@@ -21,7 +21,7 @@ from ..model.expectations import Expectation
 from ..model.flows import Flow
 from ..model.results import FlowResult, Report
 from ..net import Address
-from ..objects.config import COMING_MODE, Inventory, ProxyMode
+from ..objects.config import COMING_MODE, DEFAULT_MODE, Inventory, ProxyMode
 from ..objects.notices import ModeAssumed
 from ..oracle.expectations import Expectations, remember
 from ..proxy import MODES
@@ -122,7 +122,7 @@ def settle_modes(
     if not modes and state.proxy.mode == COMING_MODE:
         raise UsageError(
             f"{state.name} is in {COMING_MODE} mode already: name what to compare it with, as in "
-            f"--modes iptables,{COMING_MODE}"
+            f"--modes {DEFAULT_MODE},{COMING_MODE}"
         )
     if not modes and inventory.nodes and not inventory.proxy:
         notices = (*state.notices, ModeAssumed(state.proxy.mode))

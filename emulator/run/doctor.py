@@ -14,7 +14,7 @@ import platform
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..errors import PodwireError
 from ..kernel import sandbox
 from ..kernel.environment import INSTALLED, UML_SHOWN
 from ..kernel.generic_netlink import find_family
+from ..proxy.backend import Tool
 from ..proxy.backends import BACKENDS
 from ..report.entries import entries, folded
 from .guest import KERNEL, why_no_guest
@@ -119,8 +120,6 @@ _TOOLS: Sequence[tuple[str, str, bool, str]] = (
     ("conntrack", "conntrack", False, "connection tracking in evidence bundles"),
     ("tshark", "tshark", False, "reading captures without a desktop"),
     ("curl", "curl", False, "looking around"),
-    ("nft", "nftables", False, "kube-proxy's nftables mode"),
-    ("ipset", "ipset", False, "kube-proxy's ipvs mode"),
 )
 
 _MODULES: Mapping[str, str] = {
@@ -226,9 +225,20 @@ def _packages() -> list[Capability]:
     ]
 
 
+def _tools_of_modes() -> Iterator[tuple[str, str, bool, str]]:
+    """Yields rows like those of _TOOLS for the tools that only some modes of kube-proxy need."""
+    needing: dict[Tool, list[str]] = {}
+    for mode, backend in BACKENDS.items():
+        for tool in backend.tools:
+            if not tool.every_run:
+                needing.setdefault(tool, []).append(mode)
+    for tool, names in needing.items():
+        yield tool.name, tool.package, False, f"kube-proxy's {' and '.join(names)} mode"
+
+
 def _tools() -> list[Capability]:
     rows = []
-    for name, package, required, why in _TOOLS:
+    for name, package, required, why in (*_TOOLS, *_tools_of_modes()):
         path = shutil.which(name)
         rows.append(
             Capability(

@@ -65,7 +65,7 @@ class LoadIpvs(Addition):
     tools = ("ipvsadm",)
     # the module creates the sysctls of IPVS; a user namespace cannot load it
     preamble = (
-        "# ipvs mode: the one thing that concerns this machine, its kernel's IPVS\n"
+        "# the one thing that concerns this machine: its kernel's IPVS\n"
         "[[ -e /proc/net/ip_vs ]] || modprobe ip_vs\n"
     )
 
