@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..net import Prefix, prefixes_of
+from ..net import Prefix, prefixes_in
 from ..objects.config import Inventory
 from ..objects.families import BUILT
 from ..objects.kinds import Container, Node
@@ -138,4 +138,4 @@ def _from_nodes(nodes: Iterable[Node]) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _prefix(text: str) -> Prefix | None:
     """Returns the part of a flag's value in the cluster's family (None if there is none)."""
-    return next(iter(prefixes_of(BUILT, text.split(","))), None)
+    return next(iter(prefixes_in(BUILT, text)), None)

@@ -16,6 +16,7 @@ from typing import Literal
 from ..errors import worded
 from ..net import (
     Address,
+    AddressRange,
     Prefix,
 )
 from ..objects.config import Inventory
@@ -30,7 +31,6 @@ from .findings import Findings
 # 172.18.255.200-172.18.255.250 in kind's network, as its users configure MetalLB
 DEFAULT_SIZE, DEFAULT_BELOW_BROADCAST = 51, 5
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"  # the label of every Namespace
-Range = tuple[Address, Address]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Pool:
     ``allocation``. ``announcers``: selectors of the nodes that may announce its addresses.
     """
 
-    ranges: tuple[Range, ...]
+    ranges: tuple[AddressRange, ...]
     name: str = ""
     autoAssign: bool = True
     avoidBuggyIPs: bool = False  # addresses that end in .0 and .255
@@ -65,7 +65,7 @@ class Pool:
 
     @property
     def addresses(self) -> str:
-        return ", ".join(f"{first}-{last}" for first, last in self.ranges)
+        return ", ".join(map(str, self.ranges))
 
     def is_for(self, service: Service) -> bool:
         """Returns whether ``service`` may have an address of it."""
@@ -167,9 +167,9 @@ def choose_pools(
         return Pools((Pool((_default_range(hosts),)),), said.mode if said else "L2", said is not None)
     ranges = []
     for index, text in enumerate(said.addresses):
-        first, last = _ends(text)
-        if first in hosts and last in hosts:
-            ranges.append((first, last))
+        one = AddressRange.parse(text)
+        if one.first in hosts and one.last in hosts:
+            ranges.append(one)
             continue
         what = worded(
             "{} is not inside hostSubnet {}, where load-balancer addresses are announced", text, hosts
@@ -184,19 +184,13 @@ def _addresses(like: Address, numbers: Iterable[int]) -> Iterator[Address]:
     return (Address.of_number(like.family, number) for number in numbers)
 
 
-def _ends(text: str) -> Range:
-    """Reads ``first-last``, the canonical form of loading."""
-    first, last = map(Address, text.split("-"))
-    return first, last
-
-
-def _default_range(hosts: Prefix) -> Range:
+def _default_range(hosts: Prefix) -> AddressRange:
     """Returns a range near the end of ``hosts``, where nodes get addresses last; a quarter of a small
     network.
     """
     small = hosts.size < 256
     last = hosts.last.offset(-(2 if small else DEFAULT_BELOW_BROADCAST))
-    return last.offset(1 - min(DEFAULT_SIZE, hosts.size // 4)), last
+    return AddressRange(last.offset(1 - min(DEFAULT_SIZE, hosts.size // 4)), last)
 
 
 # --- MetalLB's objects ------------------------------------------------------------------------------------
@@ -205,7 +199,7 @@ def _default_range(hosts: Prefix) -> Range:
 def _metallb_pools(
     inventory: Inventory, labels: Mapping[str, Mapping[str, str]], findings: Findings
 ) -> Iterator[Pool]:
-    taken: list[tuple[Range, str]] = []
+    taken: list[tuple[AddressRange, str]] = []
     for loaded in inventory.addressPools:
         meta, spec = loaded.object.metadata, loaded.object.spec
         ranges = tuple(_free_ranges(loaded, taken, findings))
@@ -226,16 +220,16 @@ def _metallb_pools(
 
 
 def _free_ranges(
-    loaded: Loaded[IPAddressPool], taken: list[tuple[Range, str]], findings: Findings
-) -> Iterator[Range]:
+    loaded: Loaded[IPAddressPool], taken: list[tuple[AddressRange, str]], findings: Findings
+) -> Iterator[AddressRange]:
     for index, text in enumerate(loaded.object.spec.addresses):
-        first, last = _ends(text)
-        if first.family is not BUILT:
+        one = AddressRange.parse(text)
+        if one.first.family is not BUILT:
             findings.ipv6_left_out()
             continue
-        other = next((name for (low, high), name in taken if first <= high and low <= last), None)
+        other = next((name for (low, high), name in taken if one.first <= high and low <= one.last), None)
         if other is None:
-            yield first, last
+            yield one
         else:
             what = worded("{} overlaps an address range of IPAddressPool {}", text, other)
             findings.problem(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..net import Address
+from ..net import Address, AddressRange
 from ..objects.kinds import Service
-from .pools import Pool, Range
+from .pools import Pool
 
 PREFIXES = (
     "metallb.io",
@@ -27,7 +27,7 @@ class Claims:
         self._holders: dict[str, list[Service]] = {}
         self._shared: dict[str, dict[str, None]] = {}  # sharing key → addresses
         # by the ranges of a pool: the first address that may be free, and those after it
-        self._free: dict[tuple[Range, ...], tuple[Iterator[Address], Address | None]] = {}
+        self._free: dict[tuple[AddressRange, ...], tuple[Iterator[Address], Address | None]] = {}
 
     def add(self, ip: str, service: Service) -> None:
         self._holders.setdefault(ip, []).append(service)

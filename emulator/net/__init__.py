@@ -9,6 +9,7 @@ that).
 from .address import (
     Address,
     AddressError,
+    AddressRange,
     InterfaceAddress,
     Prefix,
     addresses_of,
@@ -24,6 +25,7 @@ from .address import (
     loopback,
     parse_sloppy,
     parse_sloppy_prefix,
+    prefixes_in,
     prefixes_of,
     smallest_prefix,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "PROTOCOL_NUMBER",
     "Address",
     "AddressError",
+    "AddressRange",
     "Endpoint",
     "Family",
     "InterfaceAddress",
@@ -72,6 +75,7 @@ __all__ = [
     "mac_of_name",
     "parse_sloppy",
     "parse_sloppy_prefix",
+    "prefixes_in",
     "prefixes_of",
     "short_hash",
     "smallest_prefix",

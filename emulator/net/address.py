@@ -12,7 +12,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from .family import FAMILIES, IPV4, IPV6, Family
 
@@ -409,6 +409,34 @@ def prefixes_of(family: Family, texts: Iterable[str]) -> tuple[Prefix, ...]:
     """Returns those of ``texts``, with blanks around them, that are prefixes of ``family``."""
     stripped = map(str.strip, texts)
     return tuple([Prefix(text) for text in stripped if "/" in text and family_of(text) is family])
+
+
+def prefixes_in(family: Family, text: str) -> tuple[Prefix, ...]:
+    """Returns the prefixes of ``family`` in a list with commas (``10.244.0.0/16,fd00:10:244::/56``)."""
+    return prefixes_of(family, text.split(","))
+
+
+class AddressRange(NamedTuple):
+    """Holds the first and the last address of a range."""
+
+    first: Address
+    last: Address
+
+    @classmethod
+    def parse(cls, text: str) -> AddressRange:
+        """Reads ``first-last``, or the range of a prefix, with blanks; addresses as kubectl forgives them.
+
+        Raises AddressError.
+        """
+        first, dash, last = (part.strip() for part in text.partition("-"))
+        if dash:
+            return cls(parse_sloppy(first), parse_sloppy(last))
+        prefix = parse_sloppy_prefix(first)
+        return cls(prefix.first, prefix.last)
+
+    def __str__(self) -> str:
+        """Returns ``first-last``."""
+        return f"{self.first}-{self.last}"
 
 
 _LOOPBACK = {family.word: Prefix(family.loopback) for family in FAMILIES.values()}

@@ -6,7 +6,7 @@ with one warning.
 
 from __future__ import annotations
 
-from ..net import FAMILIES, IPV4, family_of
+from ..net import FAMILIES, IPV4, AddressError, AddressRange, family_of
 
 BUILT = IPV4
 OTHERS = " and ".join(word for word in FAMILIES if word != BUILT.word)
@@ -16,6 +16,14 @@ ONLY_BUILT = f"podwire builds {BUILT} networks only so far"  # as messages say i
 def is_other(text: str) -> bool:
     """Returns whether ``text`` is an address or a prefix of a family in which no cluster is built."""
     return family_of(text) not in (BUILT, None)
+
+
+def is_other_range(text: str) -> bool:
+    """Returns whether ``text`` is a range of addresses (``first-last``) of such a family."""
+    try:
+        return AddressRange.parse(text).first.family is not BUILT
+    except AddressError:
+        return False
 
 
 def names_other(word: str) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..cluster.state import ClusterState
 from ..model.flows import Client
-from ..net import Prefix, prefixes_of
+from ..net import Prefix, prefixes_in
 
 
 class LocalDetector:
@@ -16,7 +16,7 @@ class LocalDetector:
 
     def __init__(self, state: ClusterState) -> None:
         self._mode = state.proxy.localMode
-        self._cluster = prefixes_of(state.family, state.proxy.clusterCIDR.split(","))
+        self._cluster = prefixes_in(state.family, state.proxy.clusterCIDR)
         self._node = {n.name: Prefix(state.podCIDR(n.name)) for n in state.nodes}
         self._known: dict[tuple[str, str], bool] = {}
         self.works = bool(self._mode) and not (self._mode == "ClusterCIDR" and not self._cluster)

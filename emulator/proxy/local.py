@@ -16,6 +16,7 @@ from ..net import (
     Prefix,
     addresses_of,
     everything,
+    prefixes_in,
     prefixes_of,
 )
 from ..objects.kinds import Node
@@ -41,7 +42,7 @@ def detector_of(state: ClusterState, node: str) -> Detector | None:
     if mode == "InterfaceNamePrefix":
         return Detector(prefix=state.podNetwork.interfacePrefix)
     prefixes = {"ClusterCIDR": state.proxy.clusterCIDR, "NodeCIDR": state.podCIDR(node)}.get(mode, "")
-    source = next(iter(prefixes_of(state.family, prefixes.split(","))), "")
+    source = next(iter(prefixes_in(state.family, prefixes)), "")
     return Detector(source=source) if source else None
 
 

@@ -19,6 +19,8 @@ MODULES = sorted(
 _ADDRESS = (
     r"(?:\w+\.)*(?:\w*(?:ip|IP|address|dialled|server|host|endpoint|cidr|gateway|client|vip)\w*)(?:\[\d\])?"
 )
+# the name of a value that is an address, a prefix or a range of addresses, constants among them
+_VALUE = r"(?:\w+[._])*(?i:\w*(?<=[a-z_])IPs?|ips?|\w*address(?:es)?|\w*cidrs?|\w*subnets?|\w*ranges?)"
 FORBIDDEN = {
     "the standard library's addresses": r"\b(?:from|import) ipaddress\b",
     "a family by punctuation": rf"""["'][:.]["'] (?:not )?in {_ADDRESS}\b(?! or\b)""",
@@ -27,6 +29,7 @@ FORBIDDEN = {
     "a prefix put together": rf"""\{{{_ADDRESS}(?:\([^{{}}]*\))?\}}/(?:\d|\{{)""",
     "an endpoint taken apart": rf"""\b{_ADDRESS}\.r?(?:split|partition)\(["']:["']""",
     "a prefix taken apart": rf"""\b{_ADDRESS}\.r?(?:split|partition)\(["']/["']""",
+    "an address taken apart": rf"""\b{_VALUE}(?:\[\w+\])?\)*\.r?(?:split|partition)\(""",
 }
 # text that looks like one, and is none, with its file
 NONE = {
@@ -95,6 +98,12 @@ def test_a_family_is_taken_from_an_address_or_from_the_cluster() -> None:
         'ip, _, port = endpoint.partition(":")',
         'host, port = op.dialled.rsplit(":", 1)',
         'self.address.split("/")[0]',
+        'last = (ADDRESS).rpartition(".")[2]',
+        'octets = str(pod.ip).split(".")',
+        "first, _, last = pool.range.partition('-')",
+        'cidrs = state.proxy.clusterCIDR.split(",")',
+        'base = node.internalIPs[0].rpartition(".")[0]',
+        'parts = CLUSTER_IP.split(".")',
     ],
 )
 def test_what_is_forbidden_would_be_found(line: str) -> None:
@@ -109,6 +118,9 @@ def test_what_is_forbidden_would_be_found(line: str) -> None:
         'head, colon, port = text.partition(":")',
         'where = f"{origin.file}:{line}"',
         'entry = f"{ip},{protocol}:{port}"  # as ipset writes it',
+        'words = description.split(",")',
+        'lines = script.split(";")',
+        'name = key.rpartition("/")[2]',
     ],
 )
 def test_what_is_allowed_is_not_found(line: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import Words, worded
 from ...net import (
     AddressError,
+    AddressRange,
     Family,
     forgiven,
     parse_sloppy,
@@ -285,13 +286,8 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
     """Returns a prefix or ``first-last``, as MetalLB's IPAddressPool has them, in canonical form
     ``first-last``.
     """
-    first, dash, last = (part.strip() for part in text.partition("-"))
     try:
-        ends = (
-            (parse_sloppy(first), parse_sloppy(last))
-            if dash
-            else (parse_sloppy_prefix(first).first, parse_sloppy_prefix(first).last)
-        )
+        ends = AddressRange.parse(text)
     except ValueError:
         checks.fault(
             path,
@@ -299,11 +295,13 @@ def address_range(path: FieldPath, text: str, checks: Checks) -> str:
             "172.18.255.200-172.18.255.250, say",
         )
         return text
-    if ends[0].family is not ends[1].family:
+    if ends.first.family is not ends.last.family:
         checks.fault(path, worded("{} begins and ends in two address families", shown(text)))
-    elif ends[0] > ends[1]:
-        checks.fault(path, worded("{} ends before it begins", shown(text)), f"{ends[1]}-{ends[0]}")
-    return f"{ends[0]}-{ends[1]}"
+    elif ends.first > ends.last:
+        checks.fault(
+            path, worded("{} ends before it begins", shown(text)), str(AddressRange(ends.last, ends.first))
+        )
+    return str(ends)
 
 
 def check_metadata(value: Any, namespaced: bool, checks: Checks) -> ObjectMeta:

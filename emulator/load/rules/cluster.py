@@ -18,7 +18,7 @@ from ...objects.config import (
     NodeShape,
 )
 from ...objects.durations import parse_duration
-from ...objects.families import BUILT, ONLY_BUILT, is_other
+from ...objects.families import BUILT, ONLY_BUILT, is_other, is_other_range
 from ...objects.warnings import Code
 from ..faults import FieldPath, shown
 from .checks import (
@@ -122,7 +122,7 @@ def _pool(path: FieldPath, pool: LoadBalancerPool, checks: Checks) -> LoadBalanc
         address_range((*path, "addresses", i), text, checks) for i, text in enumerate(pool.addresses)
     )
     for i, (text, ends) in enumerate(zip(pool.addresses, ranges, strict=True)):
-        if is_other(ends.partition("-")[0]):
+        if is_other_range(ends):
             checks.fault((*path, "addresses", i), worded("{}: {}", shown(text), Words(ONLY_BUILT)))
     return replace(pool, addresses=ranges)
 

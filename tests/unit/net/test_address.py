@@ -19,6 +19,7 @@ from emulator.net import (
     IPV6,
     Address,
     AddressError,
+    AddressRange,
     InterfaceAddress,
     Prefix,
     addresses_of,
@@ -27,6 +28,7 @@ from emulator.net import (
     family_of,
     host_text,
     parse_sloppy,
+    prefixes_in,
     prefixes_of,
     smallest_prefix,
 )
@@ -273,3 +275,17 @@ def test_address_of_one_machine(text: str, unicast: bool) -> None:
 def test_broadcast_address(prefix: str, broadcast: str | None) -> None:
     """Follows fib_add_ifaddr (net/ipv4/fib_frontend.c): none of prefixes of one or two addresses."""
     assert Prefix(prefix).broadcast == broadcast
+
+
+def test_a_range_is_read_from_two_addresses_or_a_prefix() -> None:
+    assert AddressRange.parse(" 10.0.0.1 - 10.0.0.9 ") == (Address("10.0.0.1"), Address("10.0.0.9"))
+    assert str(AddressRange.parse("10.0.0.0/30")) == "10.0.0.0-10.0.0.3"
+    assert str(AddressRange.parse("fd00::1-fd00::2")) == "fd00::1-fd00::2"
+    for text in ("", "-", "10.0.0.1", "10.0.0.1-x", "10.0.0.0/33"):
+        with pytest.raises(AddressError):
+            AddressRange.parse(text)
+
+
+def test_prefixes_stand_in_a_list_with_commas() -> None:
+    assert prefixes_in(IPV4, "10.0.0.0/8, fd00::/8") == ("10.0.0.0/8",)
+    assert prefixes_in(IPV4, "") == ()
