@@ -35,7 +35,8 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
         "--modes",
         metavar="MODE,MODE…",
         help=f"what to compare (default: the cluster's own mode and {COMING_MODE}, the default from "
-        "Kubernetes 1.40 on: KEP-5343)",
+        "Kubernetes 1.40 on: KEP-5343); real:PATH is a real kube-proxy in the cluster's own mode, "
+        "real:MODE:PATH in MODE",
     )
     formats = ("table", "wide", "json", "yaml", "markdown")
     parser.add_argument(

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import cast
+from pathlib import Path
+from typing import NamedTuple, cast
 
 from ..cluster.scenario import Scenario
+from ..cluster.state import Program
 from ..controllers.settle import play
 from ..errors import Exit, KernelError, MissingCapabilityError, PodwireError, UsageError
 from ..kernel.environment import UML_SHOWN
@@ -31,6 +33,17 @@ from .guest import observing, why_no_guest
 from .machine import find_guests, lacking_tools
 from .run import Options, observe
 
+_REAL = "real:"  # before the path of a real kube-proxy among modes
+
+
+class _Chosen(NamedTuple):
+    """Names what is compared: podwire's rules in ``mode``, or the real kube-proxy at ``path``; ``mode`` None
+    is the cluster's own.
+    """
+
+    mode: ProxyMode | None
+    path: Path | None = None
+
 
 class ModeError(PodwireError):
     """Reports a mode that cannot run on this machine."""
@@ -48,7 +61,7 @@ def run_modes(scenarios: Mapping[str, Scenario], options: Options) -> Comparison
     A mode that this kernel lacks runs in a guest, meanwhile. Raises UsageError or MissingCapabilityError,
     naming every mode that this version or this machine does not have.
     """
-    guests = check_modes(list(scenarios))
+    guests = _check_machine(scenarios)
     planned = {mode: plan_flows(scenario, differences=True) for mode, scenario in scenarios.items()}
     flows = merge_flows([flows for flows, _ in planned.values()])
     require_flows(next(iter(scenarios.values())), flows)
@@ -113,9 +126,10 @@ def settle_modes(
     inventory: Inventory, modes: Sequence[str], seed: int, run: bool = False
 ) -> Mapping[str, Scenario]:
     """Returns the cluster of ``inventory`` in each of ``modes``; without any, in its own and in the one that
-    Kubernetes 1.40 makes the default.
+    Kubernetes 1.40 makes the default. The name of a real kube-proxy's is its mode and its release
+    (``nftables-v1.37.2``).
 
-    Raises UsageError if those two are one.
+    Raises UsageError if those two are one, or if a real kube-proxy is none.
     """
     own = play(inventory, seed=seed, run=run)
     state = own.state
@@ -127,19 +141,45 @@ def settle_modes(
     if not modes and inventory.nodes and not inventory.proxy:
         notices = (*state.notices, ModeAssumed(state.proxy.mode))
         own = replace(own, state=replace(state, notices=notices))
-    chosen = cast("Sequence[ProxyMode]", modes) or (state.proxy.mode, COMING_MODE)
-    return {
-        mode: own if mode == state.proxy.mode else play(inventory, seed=seed, proxy_mode=mode, run=run)
-        for mode in dict.fromkeys(chosen)
-    }
+    found: dict[str, Scenario] = {}
+    for chosen in map(_read, dict.fromkeys(modes or (state.proxy.mode, COMING_MODE))):
+        mode = chosen.mode or state.proxy.mode
+        program = _program(chosen.path) if chosen.path else None
+        name = f"{mode}-{program.release}" if program else mode
+        found[name if name not in found else f"{name}-{len(found) + 1}"] = (
+            own
+            if mode == state.proxy.mode and not program
+            else play(inventory, seed=seed, proxy_mode=mode, run=run, program=program)
+        )
+    return found
 
 
-def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
+def _program(path: Path) -> Program:
+    from .kubeproxies import find_program  # with aiohttp, which is slow to import
+
+    return find_program(path)
+
+
+def _read(word: str) -> _Chosen:
+    if not word.startswith(_REAL):
+        return _Chosen(cast("ProxyMode", word))
+    mode, colon, path = word.removeprefix(_REAL).partition(":")
+    if colon and mode in MODES:
+        return _Chosen(mode, Path(path))
+    return _Chosen(None, Path(word.removeprefix(_REAL)))
+
+
+def check_modes(words: Sequence[str]) -> Mapping[str, str]:
     """Returns the modes that must run in a guest, each with the feature that this kernel lacks for it.
+    ``real:PATH`` among ``words`` is a real kube-proxy in the cluster's own mode, ``real:MODE:PATH`` one in
+    ``MODE``.
 
     Raises UsageError for modes that podwire has not, or too few; MissingCapabilityError for those that cannot
     run on this machine.
     """
+    if _REAL in words:
+        raise UsageError(f"--modes {_REAL} names no kube-proxy, as in {_REAL}./kube-proxy")
+    modes = [word for word in words if not word.startswith(_REAL)]
     if "" in modes:
         lacks = "has a comma too many" if any(modes) else "names no mode"
         raise UsageError(f"--modes {lacks}; supported: {', '.join(MODES)}")
@@ -148,9 +188,21 @@ def check_modes(modes: Sequence[str]) -> Mapping[str, str]:
         raise UsageError(
             f"kube-proxy's mode {', '.join(unknown)} is not supported; supported: {', '.join(MODES)}"
         )
-    if len(set(modes)) < 2:
+    if len(set(words)) < 2:
         raise UsageError(f"a comparison takes two modes or more; supported: {', '.join(MODES)}")
-    known = cast("Sequence[ProxyMode]", modes)
+    return _check_modes(cast("Sequence[ProxyMode]", modes))
+
+
+def _check_machine(scenarios: Mapping[str, Scenario]) -> Mapping[str, str]:
+    """Returns those of ``scenarios`` that must run in a guest, by name, as :func:`check_modes` does. A real
+    kube-proxy runs in no guest.
+    """
+    modes = {name: one.state.proxy.mode for name, one in scenarios.items() if not one.state.proxy.program}
+    guests = _check_modes(list(modes.values()))
+    return {name: guests[mode] for name, mode in modes.items() if mode in guests}
+
+
+def _check_modes(known: Sequence[ProxyMode]) -> Mapping[str, str]:
     guests = find_guests(known)
     lacking = [*lacking_tools(known), *_lacking_kernels(guests)]
     if lacking:

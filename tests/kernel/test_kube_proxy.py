@@ -129,6 +129,23 @@ def test_the_golden_objects_give_the_recorded_rules_of_nftables(rules: dict[str,
             assert promise(found, own(found, where)[key], key) == promise(recorded, value, key)
 
 
+# --- beside podwire's own ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_podwires_rules_and_a_real_kube_proxy_treat_every_flow_alike(mode: str) -> None:
+    release = find_program(PATH).release
+    done = forked(
+        *("diff", "three-networks", "--modes", f"{mode},real:{mode}:{PATH}", "--iptables", flavour()),
+        *("--captures", "none", "-o", "json", "--exit-code"),
+    )
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["modes"] == [mode, f"{mode}-{release}"]
+    assert {flow["status"] for flow in report["flows"]} == {"same"}
+    assert len(report["flows"]) > 80
+
+
 # --- what can go wrong -------------------------------------------------------------------------------------
 
 

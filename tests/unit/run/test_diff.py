@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.cluster.scenario import Scenario
+from emulator.cluster.state import Program
 from emulator.errors import MissingCapabilityError, UsageError
 from emulator.run import diff, guest
 from emulator.run import machine as machine_needs
@@ -201,3 +202,40 @@ def test_a_dump_that_does_not_tell_its_mode_is_told_of(text: str, given: list[st
     ]
     assert len(notices) == said
     assert not said or "iptables mode stands for the cluster's own" in notices[0]
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets every path be a kube-proxy of v1.37.2."""
+    monkeypatch.setattr(diff, "_program", lambda path: Program(str(path), "v1.37.2"))
+
+
+@pytest.mark.usefixtures("released")
+def test_a_real_kube_proxy_runs_in_the_clusters_own_mode_or_in_the_one_that_is_named() -> None:
+    given = ["iptables", "real:/opt/kube-proxy", "real:ipvs:/opt/kube-proxy", "real:/other:one"]
+    scenarios = settle_modes(load_text(DUMP + settings("nftables")), given, 0)
+    found = {name: (one.state.proxy.mode, one.state.proxy.program) for name, one in scenarios.items()}
+    assert found == {
+        "iptables": ("iptables", None),
+        "nftables-v1.37.2": ("nftables", Program("/opt/kube-proxy", "v1.37.2")),
+        "ipvs-v1.37.2": ("ipvs", Program("/opt/kube-proxy", "v1.37.2")),
+        "nftables-v1.37.2-4": ("nftables", Program("/other:one", "v1.37.2")),
+    }
+
+
+@pytest.mark.usefixtures("machine", "released")
+def test_a_real_kube_proxy_is_never_sent_to_a_guest() -> None:
+    assert check_modes(["ipvs", "real:ipvs:/opt/kube-proxy"]) == {"ipvs": "ip_vs"}
+    assert check_modes(["iptables", "real:ipvs:/opt/kube-proxy"]) == {}
+    scenarios = settle_modes(load_text(POD), ["ipvs", "real:ipvs:/opt/kube-proxy"], 0)
+    assert diff._check_machine(scenarios) == {"ipvs": "ip_vs"}
+
+
+def test_a_real_kube_proxy_has_a_path() -> None:
+    with pytest.raises(UsageError, match=r"real: names no kube-proxy, as in real:\./kube-proxy"):
+        check_modes(["iptables", "real:"])
+
+
+def test_a_real_kube_proxy_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="/nowhere: there is no such file"):
+        settle_modes(load_text(POD), ["iptables", "real:/nowhere"], 0)
