@@ -41,7 +41,9 @@ def decode(body: bytes) -> Document:
     try:
         envelope: dict[int, Any] = {number: value for number, _, value in _fields(body[len(MAGIC) :])}
         api_version, kind = _kind_of(envelope.get(1, b""))
-        name = schemas.definition_of(api_version, kind)
+        # the options of a deletion are of every group
+        options = f"{_META}DeleteOptions" if kind == "DeleteOptions" else None
+        name = options or schemas.definition_of(api_version, kind)
         if name is None:
             raise bad_request(
                 f'no kind "{kind}" is registered for version "{api_version}" in scheme'

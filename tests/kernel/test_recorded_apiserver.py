@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import difflib
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.live import cluster_up
 from tests.recorded import (
     DIRECTORY,
     SETTLE,
@@ -41,31 +40,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     tmp_path = tmp_path_factory.mktemp("recorded")
     home, kubeconfig = tmp_path / "home", tmp_path / "kubeconfig"
     home.mkdir()
-    up = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "emulator",
-            "up",
-            str(DIRECTORY / "cluster.yaml"),
-            "--kubeconfig",
-            str(kubeconfig),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not (kubeconfig.exists() and kubeconfig.read_text()):
-            assert up.poll() is None, up.communicate()[0]
-            assert time.monotonic() < deadline, "no kubeconfig after 30 s"
-            time.sleep(0.05)
+    with cluster_up(DIRECTORY / "cluster.yaml", kubeconfig):
         yield Terminal(KUBECTL, kubeconfig, home)
-    finally:
-        up.terminate()
-        up.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

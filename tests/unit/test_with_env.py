@@ -212,7 +212,7 @@ def test_no_two_lists_of_packages_ask_for_different_versions() -> None:
     for path in REQUIREMENTS:
         for name, (version, _) in pins(path).items():
             versions.setdefault(name, set()).add(version)
-    assert len(REQUIREMENTS) == 4
+    assert len(REQUIREMENTS) == 5
     assert {name: several for name, several in versions.items() if len(several) > 1} == {}
 
 

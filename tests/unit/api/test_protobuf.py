@@ -75,3 +75,16 @@ def test_deep_nesting_is_refused() -> None:
     kind = field(1, b"apiextensions.k8s.io/v1") + field(2, b"CustomResourceDefinition")
     with pytest.raises(ApiError, match="too deep"):
         protobuf.decode(b"k8s\x00" + field(1, kind) + field(2, definition))
+
+
+def test_options_of_a_deletion_are_of_every_group() -> None:
+    """Reads what helm deletes its releases with."""
+    kind = b"\x0a\x02v1\x12\x0dDeleteOptions"
+    options = b"\x08\x05\x22\x0aForeground"
+    body = b"k8s\0" + bytes((0x0A, len(kind))) + kind + bytes((0x12, len(options))) + options
+    assert protobuf.decode(body) == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": 5,
+        "propagationPolicy": "Foreground",
+    }

@@ -1,0 +1,29 @@
+"""Runs ``podwire up`` for tests that talk to a cluster that lives."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def cluster_up(target: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs a cluster of ``target`` as long as the context lasts; its kubeconfig is written when it serves."""
+    words = [sys.executable, "-m", "emulator", "up", str(target), "--kubeconfig", str(kubeconfig)]
+    up = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (kubeconfig.exists() and kubeconfig.read_text()):
+            assert up.poll() is None, up.communicate()[0]
+            assert time.monotonic() < deadline, "no kubeconfig after 60 s"
+            time.sleep(0.05)
+        yield up
+    finally:
+        up.terminate()
+        up.communicate(timeout=30)
