@@ -37,15 +37,29 @@ def connect(path):
         sock.connect(path)
 
 def shell(line):
-    subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", line], check=True, capture_output=True)
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", line]
+    subprocess.run(words, check=True, capture_output=True)
+
+def processes():
+    return [name for name in os.listdir("/proc") if name.isdigit() and name != str(os.getpid())]
+
+def descriptors():
+    return [fd for fd in range(4, 1000) if os.path.exists("/proc/self/fd/%%d" %% fd)]
+
+def capabilities():
+    lines = [line for line in open("/proc/self/status") if line.startswith("Cap")]
+    return [line for line in lines if int(line.split()[1], 16)]
+
+OUTSIDE = ("/root", "/home", "/mnt", "/media", "/sys/fs/cgroup")
+DEVICES = ("/dev/tty", "/dev/pts/0", "/dev/kmsg", "/dev/mem")
 
 tries = {
     **{"write " + path: lambda path=path: write(path) for path in %(written)r},
-    **{"see " + path: lambda path=path: os.listdir(path)[0] for path in ("/root", "/home", "/mnt", "/media", "/sys/fs/cgroup")},
-    **{"open " + path: lambda path=path: os.open(path, os.O_RDWR) for path in ("/dev/tty", "/dev/pts/0", "/dev/kmsg", "/dev/mem")},
+    **{"see " + path: lambda path=path: os.listdir(path)[0] for path in OUTSIDE},
+    **{"open " + path: lambda path=path: os.open(path, os.O_RDWR) for path in DEVICES},
     "read /etc/shadow": lambda: open("/etc/shadow").read(),
     "reach a socket of the host": lambda: connect("/run/host.sock"),
-    "see another process": lambda: [name for name in os.listdir("/proc") if name.isdigit() and name != str(os.getpid())][0],
+    "see another process": lambda: processes()[0],
     "kill another process": lambda: [os.kill(pid, 9) for pid in range(2, 100)],
     "mount": lambda: call(libc.mount, b"none", b"/tmp", b"tmpfs", 0, None),
     "uncover": lambda: call(libc.umount2, b"/run", 2),
@@ -54,8 +68,8 @@ tries = {
     "write sysctls as root of a user namespace": lambda: shell("echo x > /proc/sys/kernel/core_pattern"),
     "craft packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
     "change the host name": lambda: socket.sethostname("x"),
-    "inherit a descriptor": lambda: [fd for fd in range(3, 1000) if os.path.exists("/proc/self/fd/%%d" %% fd) and fd != 3][0],
-    "regain a capability": lambda: [1 for line in open("/proc/self/status") if line.startswith("Cap") and int(line.split()[1], 16)][0],
+    "inherit a descriptor": lambda: descriptors()[0],
+    "regain a capability": lambda: capabilities()[0],
 }
 done = []
 for name, attempt in tries.items():
@@ -143,7 +157,9 @@ def anybodys() -> Iterator[Path]:
 
 @pytest.mark.parametrize("rootless", [False, True], ids=["as who we are", "rootless"])
 def test_a_command_has_no_way_to_the_host(rootless: bool, anybodys: Path) -> None:
-    """Checks that it is refused whatever it tries, has what a server needs, and nothing of our environment."""
+    """Checks that it is refused whatever it tries, has what a server needs, and nothing of our
+    environment.
+    """
     text = pod(
         ["/usr/bin/python3", "-c", TRIES % {"written": WRITTEN}], env=[{"name": "SAID", "value": "yes"}]
     )

@@ -58,7 +58,10 @@ ADVERTISED = _object("L2Advertisement", "l", "spec: {}", "metallb.io/v1beta1")
 PROXY = (
     "apiVersion: podwire.dev/v1alpha1\nkind: Cluster\nnodes: [{role: worker}]\nloadBalancer: {mode: Proxy}"
 )
-NODE = "spec: {podCIDR: 10.244.%s.0/24, podCIDRs: [10.244.%s.0/24]}\nstatus: {addresses: [{type: InternalIP, address: 172.18.0.5}]}"
+NODE = (
+    "spec: {podCIDR: 10.244.%s.0/24, podCIDRs: [10.244.%s.0/24]}\n"
+    "status: {addresses: [{type: InternalIP, address: 172.18.0.5}]}"
+)
 CHECK = "spec: {flows: [%s], steps: [{name: s, scale: {kind: Deployment, name: web, replicas: 1}%s}]}"
 FLOW = "{name: f, from: {node: worker-1}, to: {service: web, port: 80}}"
 OURS = "podwire.dev/v1alpha1"
@@ -89,7 +92,8 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
     Code.NO_SUCH_PORT_NAME: (
         [_pod(containers="{name: c, ports: [{containerPort: 80, name: http}]}"),
          _service("selector: {app: web}, ports: [{port: 80, targetPort: htpp}]")],
-        "targetPort htpp is the name of no TCP port of its Pods: port 80 has no endpoints (did you mean http?)",
+        "targetPort htpp is the name of no TCP port of its Pods: port 80 has no endpoints"
+        " (did you mean http?)",
         [_pod(containers="{name: c, ports: [{containerPort: 80, name: http}]}"),
          _service("selector: {app: web}, ports: [{port: 80, targetPort: http}]")],
     ),
@@ -116,12 +120,15 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
     Code.HOST_PORT: (
         [_deployment("containers: [{name: c, ports: [{containerPort: 80, hostPort: 8080}]}]")],
         "Deployment default/web wants hostPort 8080/TCP",
-        [_deployment("hostNetwork: true, containers: [{name: c, ports: [{containerPort: 80, hostPort: 80}]}]")],
+        [_deployment("hostNetwork: true, "
+                     "containers: [{name: c, ports: [{containerPort: 80, hostPort: 80}]}]")],
     ),
     Code.SCHEDULING: (
-        [_deployment("schedulerName: volcano, containers: [{name: c, resources: {limits: {nvidia.com/gpu: 1}}}]")],
+        [_deployment("schedulerName: volcano, "
+                     "containers: [{name: c, resources: {limits: {nvidia.com/gpu: 1}}}]")],
         "placed without regard to schedulerName volcano, nvidia.com/gpu",
-        [_deployment("schedulerName: default-scheduler, containers: [{name: c, resources: {limits: {cpu: 1}}}]")],
+        [_deployment("schedulerName: default-scheduler, "
+                     "containers: [{name: c, resources: {limits: {cpu: 1}}}]")],
     ),
     Code.RUNS_NOWHERE: (
         [_deployment("nodeSelector: {disk: ssd}, containers: [{name: c}]")],
@@ -149,7 +156,8 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
         [_service("ports: [{port: 80}], externalIPs: [192.168.1.10]")],
     ),
     Code.IPV6: (
-        [_object("Pod", "p", "spec: {containers: [{name: c}]}\nstatus: {podIPs: [{ip: 10.244.1.9}, {ip: 'fd00::9'}]}")],
+        [_object("Pod", "p", "spec: {containers: [{name: c}]}\n"
+                             "status: {podIPs: [{ip: 10.244.1.9}, {ip: 'fd00::9'}]}")],
         "IPv6 addresses are left out",
         [_object("Pod", "p", "spec: {containers: [{name: c}]}\nstatus: {podIPs: [{ip: 10.244.1.9}]}")],
     ),
@@ -172,7 +180,8 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
     ),
     Code.ENDPOINT_OUTSIDE: (
         [_service("ports: [{port: 80}]"),
-         _slice("s", "addressType: IPv4\nendpoints: [{addresses: [192.0.2.10]}]\nports: [{port: 80}]", OF_WEB)],
+         _slice("s", "addressType: IPv4\n"
+                     "endpoints: [{addresses: [192.0.2.10]}]\nports: [{port: 80}]", OF_WEB)],
         "has the endpoint 192.0.2.10 outside the cluster",
         [_pod(), _service(WEB)],
     ),
@@ -181,7 +190,11 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
         "has no load-balancer address: it asks for 1.2.3.4, which is not in the pool",
         [_pod(), _service(BALANCER)],
     ),
-    Code.UNANNOUNCED_POOL: ([POOL, _pod()], "no L2Advertisement is for IPAddressPool p", [POOL, ADVERTISED, _pod()]),
+    Code.UNANNOUNCED_POOL: (
+        [POOL, _pod()],
+        "no L2Advertisement is for IPAddressPool p",
+        [POOL, ADVERTISED, _pod()],
+    ),
     Code.PORT_TAKEN: (
         [_pod(containers="{name: a, ports: [{containerPort: 80}]}, {name: b, ports: [{containerPort: 80}]}")],
         "container b of Pod default/web cannot listen: port 80/TCP is taken by container a",
@@ -227,7 +240,8 @@ PROVOKED: dict[Code, tuple[list[str], str, list[str]]] = {
         [PROXY, _pod(), _service(BALANCER)],
     ),
     Code.UNCHECKED_STEP: (
-        [_deployment("containers: [{name: c}]"), _service(WEB), _object("FlowCheck", "c", CHECK % (FLOW, ""), OURS)],
+        [_deployment("containers: [{name: c}]"), _service(WEB),
+         _object("FlowCheck", "c", CHECK % (FLOW, ""), OURS)],
         "spec.steps[0]: has no flows, and no step follows: its change is not checked",
         [_deployment("containers: [{name: c}]"), _service(WEB),
          _object("FlowCheck", "c", CHECK % (FLOW, f", flows: [{FLOW}]"), OURS)],
@@ -401,7 +415,10 @@ def test_a_step_is_warned_of_by_what_it_brings_not_by_what_it_ends() -> None:
     """Warns of nothing: a FlowCheck may scale to 0, and its purpose is that Services lose their endpoints
     then.
     """
-    applied = "{apiVersion: v1, kind: Service, metadata: {name: late}, spec: {selector: {app: wbe}, ports: [{port: 80}]}}"
+    applied = (
+        "{apiVersion: v1, kind: Service, metadata: {name: late},"
+        " spec: {selector: {app: wbe}, ports: [{port: 80}]}}"
+    )
     steps = (
         "{name: gone, scale: {kind: Deployment, name: web, replicas: 0}, "
         f"flows: [{FLOW}]}}, {{name: late, apply: [{applied}], flows: [{FLOW}]}}"

@@ -33,6 +33,7 @@ def strategic(current: dict[str, Any], body: Any) -> dict[str, Any]:
 
 
 ROWS = [{"name": "c", "image": "x", "args": ["1"]}, {"name": "d", "image": "y"}]
+NEW = {"name": "c", "image": "n"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ ROWS = [{"name": "c", "image": "x", "args": ["1"]}, {"name": "d", "image": "y"}]
         ({"containers": [{"name": "c", "args": ["2", "3"]}]}, [{**ROWS[0], "args": ["2", "3"]}, ROWS[1]]),
         ({"containers": [{"name": "d", "$patch": "delete"}]}, [ROWS[0]]),
         ({"containers": [{"name": "e"}, {"$patch": "replace"}]}, [{"name": "e"}]),
-        ({"containers": [{"name": "c", "$patch": "delete"}, {"name": "c", "image": "n"}]}, [ROWS[1], {"name": "c", "image": "n"}]),
+        ({"containers": [{"name": "c", "$patch": "delete"}, NEW]}, [ROWS[1], NEW]),
         ({"$setElementOrder/containers": [{"name": "d"}, {"name": "c"}]}, [ROWS[1], ROWS[0]]),
         ({"containers": [{"name": "c", "image": None}]}, [{"name": "c", "args": ["1"]}, ROWS[1]]),
         ({"containers": None}, None),
@@ -76,25 +77,56 @@ def test_keys_can_be_kept_and_maps_replaced() -> None:
     assert current["spec"] == {"nodeSelector": {"a": "1"}}
 
 
+JSON, MERGE, STRATEGIC = patch.JSON_PATCH, patch.MERGE_PATCH, patch.STRATEGIC_MERGE_PATCH
+REJECTED = "the server rejected our request due to an error in our request"
+UNREADABLE = "json: cannot unmarshal {} into Go value of type {}"
+MAP = "map[string]interface {}"
+
+
 @pytest.mark.parametrize(
     ("form", "body", "code", "message"),
     [
-        (patch.JSON_PATCH, '{"a":1}', 400, "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
-        (patch.JSON_PATCH, "[", 400, "invalid JSON patch"),
-        (patch.JSON_PATCH, '[{"op":"add"}]', 422, "the server rejected our request due to an error in our request"),
-        (patch.JSON_PATCH, '[{"op":"remove","path":"/spec/nope"}]', 422, "the server rejected our request due to an error in our request"),
-        (patch.JSON_PATCH, '[{"op":"add","path":"/spec/containers/9","value":{}}]', 422, "the server rejected our request due to an error in our request"),
-        (patch.JSON_PATCH, '[{"op":"bogus","path":"/spec"}]', 422, "the server rejected our request due to an error in our request"),
-        (patch.MERGE_PATCH, "[]", 400, "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
-        (patch.MERGE_PATCH, "null", 400, "Invalid JSON Patch"),
-        (patch.STRATEGIC_MERGE_PATCH, "[]", 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
-        (patch.STRATEGIC_MERGE_PATCH, '{"spec":{"containers":[{"image":"x"}]}}', 500, "map: map[image:x] does not contain declared merge key: name"),
-        (patch.STRATEGIC_MERGE_PATCH, '{"spec":{"$patch":"bogus"}}', 500, "unknown patch type: bogus in map: map[$patch:bogus]"),
-        (patch.STRATEGIC_MERGE_PATCH, '{"spec":{"containers":[{"$patch":"bogus","name":"x"}]}}', 500, "unknown patch type: bogus in map: map[$patch:bogus name:x]"),
-        (patch.STRATEGIC_MERGE_PATCH, '{"spec":{"$setElementOrder/containers":[{"name":"q"}],"containers":[{"name":"x"}]}}', 500, "The order in patch list:\n[map[name:x]]\n doesn't match $setElementOrder list:\n[map[name:q]]\n"),
-        (patch.STRATEGIC_MERGE_PATCH, '{"spec":{"$retainKeys":"x"}}', 400, "invalid patch format of retainKeys"),
+        (
+            JSON,
+            '{"a":1}',
+            400,
+            f"error decoding patch: {UNREADABLE.format('object', '[]handlers.jsonPatchOp')}",
+        ),
+        (JSON, "[", 400, "invalid JSON patch"),
+        (JSON, '[{"op":"add"}]', 422, REJECTED),
+        (JSON, '[{"op":"remove","path":"/spec/nope"}]', 422, REJECTED),
+        (JSON, '[{"op":"add","path":"/spec/containers/9","value":{}}]', 422, REJECTED),
+        (JSON, '[{"op":"bogus","path":"/spec"}]', 422, REJECTED),
+        (MERGE, "[]", 400, f"error decoding patch: {UNREADABLE.format('array', MAP)}"),
+        (MERGE, "null", 400, "Invalid JSON Patch"),
+        (STRATEGIC, "[]", 400, UNREADABLE.format("array", MAP)),
+        (
+            STRATEGIC,
+            '{"spec":{"containers":[{"image":"x"}]}}',
+            500,
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            STRATEGIC,
+            '{"spec":{"$patch":"bogus"}}',
+            500,
+            "unknown patch type: bogus in map: map[$patch:bogus]",
+        ),
+        (
+            STRATEGIC,
+            '{"spec":{"containers":[{"$patch":"bogus","name":"x"}]}}',
+            500,
+            "unknown patch type: bogus in map: map[$patch:bogus name:x]",
+        ),
+        (
+            STRATEGIC,
+            '{"spec":{"$setElementOrder/containers":[{"name":"q"}],"containers":[{"name":"x"}]}}',
+            500,
+            "The order in patch list:\n[map[name:x]]\n doesn't match $setElementOrder list:\n[map[name:q]]\n",
+        ),
+        (STRATEGIC, '{"spec":{"$retainKeys":"x"}}', 400, "invalid patch format of retainKeys"),
     ],
-)  # fmt: skip
+)
 def test_refusals_are_worded_as_a_real_server_does(form: str, body: str, code: int, message: str) -> None:
     with pytest.raises(ApiError) as caught:
         patch.apply_patch(form, pod(containers=copy.deepcopy(ROWS)), body.encode(), POD)

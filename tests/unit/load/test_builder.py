@@ -39,7 +39,8 @@ def test_shape(tmp_path: Path) -> None:
         cluster.networking(pod_subnet="10.9.0.0/16", proxy_mode="nftables")
         cluster.networking(host_subnet="192.168.0.0/16")
         cluster.node(role="control-plane")
-        cluster.node("worker-1", labels={"zone": "a"}, addresses=["192.168.0.7"], taints=[{"key": "k", "effect": "NoSchedule"}])
+        cluster.node("worker-1", labels={"zone": "a"}, addresses=["192.168.0.7"], \
+            taints=[{"key": "k", "effect": "NoSchedule"}])
         cluster.external_client("client-1", "203.0.113.10")
         cluster.load_balancer(addresses=["192.168.255.0/28"], mode="Proxy")
         """,
@@ -134,7 +135,8 @@ def test_service_ports(tmp_path: Path) -> None:
         tmp_path,
         """\
         cluster.service("one", port=53, target_port="dns", protocol="UDP", type="NodePort", node_port=30053)
-        cluster.service("several", ports=[{"name": "a", "port": 1}, {"name": "b", "port": 2, "targetPort": 3}])
+        cluster.service("several", ports=[{"name": "a", "port": 1}, \
+            {"name": "b", "port": 2, "targetPort": 3}])
         """,
     ).services
     (port,) = one.object.spec.ports
@@ -151,9 +153,11 @@ def test_the_rest(tmp_path: Path) -> None:
         """\
         cluster.namespace("team", labels={"a": "b"})
         cluster.flow_check("c", [{"name": "f", "from": {"pod": "p"}, "to": {"service": "s", "port": 80}}])
-        cluster.flow_check("d", steps=[{"wait": 1}, {"apply": [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}]}])
+        cluster.flow_check("d", steps=[{"wait": 1}, \
+            {"apply": [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}]}])
         cluster.manifest({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e"}, "subsets": ()})
-        cluster.manifest("apiVersion: v1\\nkind: Node\\nmetadata: {name: a}\\n---\\napiVersion: v1\\nkind: Node\\nmetadata: {name: b}\\n")
+        cluster.manifest("apiVersion: v1\\nkind: Node\\nmetadata: {name: a}\\n---\\n" \
+            "apiVersion: v1\\nkind: Node\\nmetadata: {name: b}\\n")
         """,
     )
     assert dict(inventory.namespaces[0].object.metadata.labels) == {"a": "b"}
