@@ -23,6 +23,7 @@ class Step:
     state: ClusterState
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     wait: float = 0
+    rolls: bool = False  # a Deployment is rolled out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,11 @@ class Scenario:
     flowChecks: tuple[Loaded[FlowCheck], ...] = ()
     steps: tuple[Step, ...] = ()
     origins: Mapping[ObjectRef, Origin] = field(default_factory=dict)
+
+    @property
+    def rolls(self) -> bool:
+        """Returns whether some step rolls a Deployment out."""
+        return any(step.rolls for step in self.steps)
 
     @property
     def moments(self) -> tuple[Step, ...]:

@@ -15,7 +15,7 @@ from .arguments import (
     add_tools,
     add_warnings,
 )
-from .targets import play_targets, source_of_targets
+from .targets import load_targets, source_of_targets
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -48,26 +48,30 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the cluster of the targets, and prints the verdicts."""
+    from ..controllers.settle import play
     from ..run.codes import known_codes
     from ..run.run import Options, run_cluster
 
     ignore = known_codes(args.ignore)
-    scenario = play_targets(args, run=args.run)
-    return run_cluster(
-        scenario,
-        Options(
-            output=args.output,
-            json=args.json,
-            junit=args.junit,
-            html=args.html,
-            captures=args.captures,
-            source=source_of_targets(args, scenario),
-            all_pairs=args.all_pairs,
-            keep=args.keep,
-            quiet=args.quiet,
-            iptables=args.iptables or "",
-            verbose=args.verbose,
-            strict=args.strict,
-            ignore=ignore,
-        ),
+    inventory = load_targets(args)
+    scenario = play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=args.run)
+    options = Options(
+        output=args.output,
+        json=args.json,
+        junit=args.junit,
+        html=args.html,
+        captures=args.captures,
+        source=source_of_targets(args, scenario),
+        all_pairs=args.all_pairs,
+        keep=args.keep,
+        quiet=args.quiet,
+        iptables=args.iptables or "",
+        verbose=args.verbose,
+        strict=args.strict,
+        ignore=ignore,
     )
+    if scenario.rolls:
+        from ..run.rollouts import run_rollouts  # with asyncio, which is slow to import
+
+        return run_rollouts(inventory, scenario, options, proxy_mode=args.proxy_mode, run=args.run)
+    return run_cluster(scenario, options)

@@ -146,7 +146,7 @@ def _play(plane: ControlPlane, loaded: Loaded[FlowCheck], told: dict[Problem, No
             found = plane.warnings(state)
             state = replace(state, warnings=tuple(one for one in found if one.object[:2] in applied))
         name = f"{check.metadata.name}, {step.name}"
-        yield Step(name=name, state=state, flowChecks=checks, wait=step.wait)
+        yield Step(name=name, state=state, flowChecks=checks, wait=step.wait, rolls=step.rollout is not None)
 
 
 def _named(one: Any) -> tuple[str, str]:

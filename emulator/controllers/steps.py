@@ -1,8 +1,9 @@
 """Writes a step of a FlowCheck to the store: its deletions, applied manifests, scalings and terminations.
 
-The writes are in the order delete, apply, scale, terminate, and all at once: the controllers run after the
-last one (:meth:`emulator.controllers.plane.ControlPlane.reconcile`), so nothing sees the cluster in between.
-Dependents of a deleted object are deleted at once, too.
+The writes are in the order delete, apply, rollout, scale, terminate, and all at once: the controllers run
+after the last one (:meth:`emulator.controllers.plane.ControlPlane.reconcile`), so nothing sees the cluster in
+between. Dependents of a deleted object are deleted at once, too. Where the cluster does not live, a roll-out
+is over at once: the Pods of another template take the place of the old ones.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 from ..errors import worded
 from ..load.faults import did_you_mean, path_text
-from ..objects.config import FlowStep, StepDelete, StepScale, StepTerminate
-from ..objects.kinds import Loaded, Node, Origin, Pod, PodCondition
+from ..objects.config import FlowStep, StepDelete, StepRollout, StepScale, StepTerminate
+from ..objects.kinds import Loaded, Node, Origin, Pod, PodCondition, Workload
 from ..objects.selectors import matches_labels
 from ..store.errors import InvalidError
 from ..store.objects import Key, Stored
 from .findings import Findings
 from .garbage import delete
-from .plane import NOW, ControlPlane
+from .plane import ControlPlane
+
+_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl rollout restart writes it
 
 
 def write_step(
@@ -40,7 +43,10 @@ def write_step(
     since = plane.store.resourceVersion
     for loaded in applied:
         writer.apply(loaded)
-    plane.replace_outdated(tuple(plane.store.watch(since)))
+    if step.rollout:
+        writer.roll_out(step.rollout)
+    if not plane.lives:
+        plane.replace_outdated(tuple(plane.store.watch(since)))
     if step.scale:
         writer.scale(step.scale)
     if step.terminate:
@@ -92,7 +98,7 @@ class _Writer:
             what = worded("{} is the router's address already", last.routerIP)
             self._findings.problem(loaded.origin, "status.addresses", what)
         try:
-            self._store.apply_loaded(loaded, now=NOW)
+            self._store.apply_loaded(loaded, now=self._plane.now)
         except InvalidError as error:
             for fault in error.faults:
                 self._findings.problem(loaded.origin, path_text(fault.path), fault.what, fault.hint)
@@ -101,6 +107,29 @@ class _Writer:
         found = self._find(Key(wanted.kind, wanted.namespace, wanted.name), "scale.name")
         if found:
             self._store.update(found.object.scaled(wanted.replicas))
+
+    def roll_out(self, wanted: StepRollout) -> None:
+        """Gives a Deployment's template the image, or the annotation that a restart writes."""
+        found = self._find(Key("Deployment", wanted.namespace, wanted.deployment), "rollout.deployment")
+        if found is None:
+            return
+        workload: Workload = found.object
+        template = workload.spec.template
+        if wanted.restart:
+            notes = {**template.metadata.annotations, _RESTARTED_AT: self._plane.now}
+            template = replace(template, metadata=replace(template.metadata, annotations=notes))
+        else:
+            containers = template.spec.containers
+            name = wanted.container or containers[0].name
+            if name not in [one.name for one in containers]:
+                there = f"there is: {', '.join(one.name for one in containers)}"
+                self._problem("rollout.container", f"{found.key} has no container {name}", there)
+                return
+            changed = tuple(
+                replace(one, image=wanted.image) if one.name == name else one for one in containers
+            )
+            template = replace(template, spec=replace(template.spec, containers=changed))
+        self._store.update(replace(workload, spec=replace(workload.spec, template=template)))
 
     def terminate(self, ending: StepTerminate) -> None:
         """Sets the deletionTimestamp of Pods that go on running, and their readiness."""
@@ -121,7 +150,7 @@ class _Writer:
         return keys
 
     def _terminate(self, key: Key, ending: StepTerminate) -> None:
-        pod: Pod = self._store.delete(key, now=NOW, grace=True).object
+        pod: Pod = self._store.delete(key, now=self._plane.now, grace=True).object
         ready = PodCondition(type="Ready", status="True" if ending.serving else "False")
         others = tuple(c for c in pod.status.conditions if c.type != "Ready")
         self._store.update(replace(pod, status=replace(pod.status, conditions=(*others, ready))))

@@ -22,8 +22,10 @@ from ..objects.config import (
     FlowStep,
     FlowTo,
     StepDelete,
+    StepRollout,
     StepScale,
     StepTerminate,
+    StepTraffic,
 )
 from .schema import OURS
 
@@ -34,6 +36,7 @@ _EXACTLY_ONE: Mapping[type[Any], tuple[str, ...]] = {
     FlowFrom: ("pod", "podSelector", "node", "external"),
     FlowTo: ("service", "pod", "podSelector", "node", "ip", "loadBalancer", "external"),
     StepTerminate: ("pod", "podSelector"),
+    StepRollout: ("image", "restart"),
 }
 # the tables of the reference, in order: where the value stands, and its type
 _TABLES: Mapping[str, type[Any]] = {
@@ -45,6 +48,8 @@ _TABLES: Mapping[str, type[Any]] = {
     "delete[]": StepDelete,
     "scale": StepScale,
     "terminate": StepTerminate,
+    "rollout": StepRollout,
+    "traffic": StepTraffic,
 }
 _SPEC: Schema = {
     "type": "object",

@@ -1,5 +1,5 @@
-"""Defines the sentences of the Kubernetes network model, and the facts that break one. Pure values;
-``report.prose_of_requirements`` writes the text.
+"""Defines the sentences of the Kubernetes network model and of steps, and the facts that break one. Pure
+values; ``report.prose_of_requirements`` writes the text.
 """
 
 from __future__ import annotations
@@ -7,10 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from ..net import Address
+from ..net import Address, Endpoint
 from ..objects.config import Outcome
 from ..objects.references import ObjectRef
-from .journeys import Change, Ending
+from .journeys import Change, Ending, Hop
+from .timeline import ClusterEvent
+from .timeline import Ending as Ended
 
 
 class Sentence(Enum):
@@ -21,6 +23,8 @@ class Sentence(Enum):
     SAME_ADDRESS = "same-address-inside-and-outside"
     OWN_INTERFACE = "pod-address-on-its-own-interface"
     NO_INTERFACE = "cluster-ip-on-no-interface"
+    ROLLED_OUT = "rolled-out"
+    TRAFFIC = "traffic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +73,39 @@ class Misplaced:
     missing: bool = False
 
 
-Breach = Translated | Missed | Disguised | Misknown | Misplaced
+@dataclass(frozen=True, slots=True)
+class LostRequest:
+    """Describes a request without an answer. ``last`` is where its packets were seen last (None: their frames
+    do not say); ``endpoint``: the Pod that it was led to ("": none is known). ``events``: what happened to
+    that Pod, or to the Service.
+    """
+
+    at: int  # ns since the epoch
+    src: Endpoint
+    dst: Endpoint
+    how: Ended
+    last: Hop | None
+    endpoint: str
+    events: tuple[ClusterEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Says that ``lost`` of ``sent`` requests had no answer, and ``most`` may have none; ``first`` is the
+    first of them.
+    """
+
+    sent: int
+    lost: int
+    most: int
+    first: LostRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Says what a roll-out waited for when its deadline had passed."""
+
+    text: str
+
+
+Breach = Translated | Missed | Disguised | Misknown | Misplaced | Lost | Stuck

@@ -55,7 +55,8 @@ class Requirement:
 
     ``breach`` is the first fact against it, ``more`` the number of other facts against it. ``asked`` is false
     if nothing of the run bears on it; it is "unknown" then, and where the evidence was lost. ``mode`` has
-    every ClusterIP on ``service_interface`` of the nodes ("": on none).
+    every ClusterIP on ``service_interface`` of the nodes ("": on none). ``about``: the flow or the Deployment
+    of a step that it is about ("": the whole cluster), and ``most`` the number of requests that may be lost.
     """
 
     sentence: Sentence
@@ -66,11 +67,13 @@ class Requirement:
     asked: bool = True
     mode: str = ""
     service_interface: str = ""
+    about: str = ""
+    most: int = 0
 
     @property
     def name(self) -> str:
         """Returns the name by which programs know it."""
-        return self.sentence.value
+        return f"{self.sentence.value}: {self.about}" if self.about else self.sentence.value
 
 
 class PodRow(NamedTuple):

@@ -331,6 +331,31 @@ class StepTerminate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRollout:
+    """Rolls a Deployment out, as ``kubectl set image`` and ``kubectl rollout restart`` do, and waits as
+    ``kubectl rollout status`` does. Exactly one of ``image`` and ``restart``.
+    """
+
+    deployment: Annotated[str, "The Deployment's name."]
+    namespace: Annotated[str, "The Deployment's namespace."] = "default"
+    image: Annotated[str, "The new image of its container."] = ""
+    container: Annotated[str, "The container that gets the image. Left out: the first."] = ""
+    restart: Annotated[bool, "Whether its Pods are made anew, with the same image."] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTraffic:
+    """Sends the step's flows steadily while it changes the cluster, each request over a connection of its
+    own.
+    """
+
+    rate: Annotated[float, "How many requests a second each flow sends."] = 20
+    maxLost: Annotated[int, "How many requests of a flow may be lost."] = 0
+    timeout: Annotated[float, "A request without an answer for so many seconds is lost."] = 1
+    keepAlive: Annotated[bool, "Whether a flow sends over one connection as long as it answers."] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStep:
     """Describes one change of the cluster, then flows."""
 
@@ -341,6 +366,8 @@ class FlowStep:
     ] = ()
     scale: Annotated[StepScale | None, "The workload to scale."] = None
     terminate: Annotated[StepTerminate | None, "The Pods to terminate."] = None
+    rollout: Annotated[StepRollout | None, "The Deployment to roll out."] = None
+    traffic: Annotated[StepTraffic | None, "The traffic while a roll-out goes on."] = None
     wait: Annotated[float, "The seconds between the change and the flows."] = 0
     flows: Annotated[tuple[FlowSpec, ...], "The flows to send then."] = ()
 

@@ -99,21 +99,21 @@ class TimeLine:
             for share in one.endpoints:
                 name = share.name or "somebody who does not say their name"
                 image = f" ({printable(share.image)})" if share.image else ""
-                when = f"{_clock(share.first)} to {_clock(share.last)}"
+                when = f"{clock(share.first)} to {clock(share.last)}"
                 lines.append(f"  {printable(name)}{image}  {share.answered}, {when}")
         if most_lost is not None and lost > most_lost:
             lines.append(f"FAIL: {lost} lost, and no more than {most_lost} may be")
         return self.rest() + "\n".join(lines) + "\n"
 
     def _line(self, at: int, who: str, said: str) -> str:
-        return f"{_clock(at)}  {printable(who):{self._width}}  {said}\n"
+        return f"{clock(at)}  {printable(who):{self._width}}  {said}\n"
 
 
 def _answered(one: Attempt) -> str:
     return printable(one.answer.pod) if one.answer else "answered"
 
 
-def _clock(at: int) -> str:
+def clock(at: int) -> str:
     """Returns the local time of day, with milliseconds."""
     return datetime.fromtimestamp(at / SECOND).astimezone().strftime("%H:%M:%S.%f")[:-3]
 

@@ -51,7 +51,7 @@ async def api_server(
     _provide_authority(engine, identity.authority.certificate.decode())
     runtime = PodRuntime(engine, launcher, journal, identity)
     server = Server(registry, identity, runtime, wrote=engine.poke)
-    probes = Probes(engine, partial(_run, runtime), say)
+    probes = Probes(engine, runtime.run, say)
     engine.followers += [server.publish, probes.follow, runtime.follow]
     await server.start(listeners)
     try:
@@ -102,12 +102,3 @@ def _exists(store: Store, bound: Mapping[str, Any]) -> bool:
 def _may_evict(store: Store, pod: Key, now: str) -> tuple[int, str, str] | None:
     """Returns why a PodDisruptionBudget forbids an eviction, None if none does."""
     return may_evict(store, pod, now=now)
-
-
-async def _run(runtime: PodRuntime, pod: Mapping[str, Any], container: str, command: tuple[str, ...]) -> int:
-    """Returns the exit code of a command in a container."""
-    process = await runtime.exec(pod, container, command, tty=False, stdin=False)
-    try:
-        return await process.wait()
-    finally:
-        process.release()

@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from ..cluster.state import ClusterState
 from ..controllers.settle import send_once
-from ..errors import Exit, InputError, Problem, UsageError
+from ..errors import InputError, Problem, UsageError
 from ..kernel.counters import read_settings
 from ..kernel.environment import TOPOLOGIES
 from ..load.faults import did_you_mean
@@ -39,7 +39,7 @@ from .control import ask
 from .kustomize import build
 from .live import Live
 from .reporting import Delivery, make_report, tell_missing
-from .run import Options, Run, hand_over, send_flows
+from .run import Options, Run, exit_code, hand_over, send_flows
 
 Known = Callable[[], Iterable[Loaded[FlowCheck]]]
 InKernel = Callable[[Callable[[], "Checked"]], Awaitable["Checked"]]
@@ -117,9 +117,7 @@ def check(running: Running, wanted: Wanted) -> int:
     )
     delivery.tell_verdicts(checked.report)
     delivery.tell_evidence(checked.report)
-    if delivery.failed:
-        return Exit.BAD_INPUT
-    return Exit.OK if checked.report.ok else Exit.FLOW_FAILED
+    return exit_code(delivery, checked.report)
 
 
 def is_file(word: str) -> bool:

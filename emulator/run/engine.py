@@ -83,6 +83,7 @@ class Engine:
     async def run(self) -> None:
         """Runs cycles as they are wanted, without end. Raises what ends the cluster."""
         self._pods_are_up(self.state)
+        self._follow()  # containers with probes are not ready until these say so
         self.poke()
         while True:
             await self._wanted.wait()

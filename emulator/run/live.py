@@ -32,6 +32,8 @@ from ..workload.worker import Worker, any_busy
 from .clock import Clock
 from .watch import Watch
 
+_SLOTS = 512  # frames in the ring of a namespace that the schedule does not know: a roll-out's Pod
+
 
 class Live:
     """Holds a running cluster. ``applied`` is the kernels' state, ``logs`` the place of real commands'
@@ -181,7 +183,7 @@ class Live:
                 self.applied.namespaces,
                 {name: self.applied.interfaces(name) for name in self.applied.namespaces},
                 self.applied.ports,
-                {name: self._slots[name] for name in names},
+                {name: self._slots.get(name, _SLOTS) for name in names},
                 width=self._width,
                 program=self._choose_program(state),
             )

@@ -260,6 +260,10 @@ class Delivery:
     def failed(self) -> bool:
         return self._attempt.failed
 
+    def name_pods(self, pods: Mapping[str, str]) -> None:
+        """Takes the names of Pods (:func:`name_pods`) that nobody knew before the run."""
+        self._pods = pods
+
     def _provable(self, path: Path | None) -> Path | None:
         return path if path and self._attempt(lambda: files.check_writable_file(path)) else None
 

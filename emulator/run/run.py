@@ -336,6 +336,11 @@ def _conclude(run: Run, delivery: Delivery, report: Report, live: Live, which: s
 
         state = run.schedule.moments[-1].state
         stay(live, invite(state, which), at, state, run.schedule.scenario.flowChecks)
+    return exit_code(delivery, report)
+
+
+def exit_code(delivery: Delivery, report: Report) -> Exit:
+    """Returns the exit code of a run whose report is delivered."""
     if delivery.failed:
         return Exit.BAD_INPUT
     return Exit.OK if report.ok else Exit.FLOW_FAILED

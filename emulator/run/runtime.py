@@ -103,6 +103,14 @@ class PodRuntime:
         kill = partial(self._kill, number)
         return await _Started.open(ends, ended, kill, tty)
 
+    async def run(self, pod: Mapping[str, Any], container: str, command: Sequence[str]) -> int:
+        """Returns the exit code of a command in a container."""
+        process = await self.exec(pod, container, command, tty=False, stdin=False)
+        try:
+            return await process.wait()
+        finally:
+            process.release()
+
     def _kill(self, number: int, signum: int) -> None:
         if number in self._running:
             self._launcher.kill(number, signum)

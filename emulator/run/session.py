@@ -278,6 +278,8 @@ def serve() -> None:
         job = cast(_Job, connection.recv())
         inventory = _read(job.targets)
         scenario = play(inventory, seed=job.seed, proxy_mode=job.proxy_mode, run=job.run)
+        if scenario.rolls:
+            raise UsageError("a FlowCheck rolls a Deployment out, which podwire run alone does")
         run = prepare(scenario, *plan_flows(scenario), job.options, Clock())
         sandbox.run(lambda channel: _attend(channel, _Session(job, inventory, run), connection))
     except (EOFError, KeyboardInterrupt):

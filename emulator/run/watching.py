@@ -95,7 +95,7 @@ def find_flows(state: ClusterState, request: Watch) -> Watching:
 async def events(engine: Engine) -> AsyncGenerator[ClusterEvent, None]:
     """Yields what happens from now on, as it happens. Raises UsageError when the caller reads too slowly."""
     queue: asyncio.Queue[ClusterEvent] = asyncio.Queue()
-    follower = _Follower(engine, queue.put_nowait)
+    follower = Follower(engine, queue.put_nowait)
     engine.followers.append(follower.look)
     try:
         while queue.qsize() < _MOST_WAITING:
@@ -105,7 +105,7 @@ async def events(engine: Engine) -> AsyncGenerator[ClusterEvent, None]:
     raise UsageError("the events of the cluster were read too slowly")
 
 
-class _Follower:
+class Follower:
     """Reports the writes to the store, and the states that the kernel comes to."""
 
     def __init__(self, engine: Engine, note: Callable[[ClusterEvent], object]) -> None:

@@ -87,7 +87,7 @@ def plan_flows(
             flow for flow in all_pairs(scenario.state) if flow.to.service not in nested
         ), promised.expect
     flows: list[Flow] = []
-    promises = _Promises()
+    promises = Promises()
     asked: Mapping[Address, str] = {}
     for moment in scenario.moments:
         more = promises.plan(moment, asked, differences and not moment.name)
@@ -108,7 +108,7 @@ def require_flows(scenario: Scenario, flows: Sequence[Flow]) -> None:
     raise InputError([Problem(origin.file, what, hint, origin.document, "spec", origin.line("spec"))])
 
 
-class _Promises:
+class Promises:
     """Promises the outcome of the flows of every moment. One moment's indexes are in memory at a time, and
     equal promises of several moments once.
     """

@@ -30,6 +30,7 @@ from .checks import (
 
 MAX_ATTEMPTS = 10_000
 MAX_WAIT = 3600
+MAX_RATE, MAX_TIMEOUT = 1000, 60
 
 
 def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> FlowCheck:
@@ -46,6 +47,11 @@ def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> Flow
         _step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps)
     )
     checks.unique([(("spec", "steps", i, "name"), step.name) for i, step in enumerate(steps)], "name")
+    if any(step.rollout for step in steps):
+        for i, step in enumerate(steps):
+            if step.terminate:
+                what = "goes without a rollout in the same FlowCheck: its kubelets end Pods in their own time"
+                checks.fault(("spec", "steps", i, "terminate"), what, "delete the Pod instead")
     return replace(
         check,
         metadata=check_metadata(check, namespaced, checks),
@@ -57,7 +63,9 @@ def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> Flow
 def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowStep:
     """Checks one step; ``name`` is its default name."""
     if step == FlowStep(name=step.name):
-        checks.fault(path, "does nothing", "it may delete, apply, scale, terminate, wait, and have flows")
+        checks.fault(
+            path, "does nothing", "it may delete, apply, scale, terminate, roll out, wait, and have flows"
+        )
     if step.name:
         _one_line((*path, "name"), step.name, checks)
     for i, gone in enumerate(step.delete):
@@ -76,11 +84,42 @@ def _step(path: FieldPath, step: FlowStep, name: str, checks: Checks) -> FlowSte
         checks.optional_name((*path, "terminate", "pod"), step.terminate.pod, SUBDOMAIN)
         checks.labels((*path, "terminate", "podSelector"), step.terminate.podSelector)
         checks.name((*path, "terminate", "namespace"), step.terminate.namespace, LABEL)
+    if step.rollout:
+        _exactly_one((*path, "rollout"), step.rollout, ("image", "restart"), checks)
+        checks.name((*path, "rollout", "deployment"), step.rollout.deployment, SUBDOMAIN)
+        checks.name((*path, "rollout", "namespace"), step.rollout.namespace, LABEL)
+        checks.optional_name((*path, "rollout", "container"), step.rollout.container, LABEL)
+        if step.rollout.container and step.rollout.restart:
+            checks.fault((*path, "rollout", "container"), "goes with image only")
+    if step.traffic:
+        _traffic((*path, "traffic"), step, checks)
     if not 0 <= step.wait <= MAX_WAIT:
         checks.fault(
             (*path, "wait"), worded("must be between 0 and {} seconds, is {}", MAX_WAIT, shown(step.wait))
         )
     return replace(step, name=step.name or name, flows=_flows((*path, "flows"), step.flows, checks))
+
+
+def _traffic(path: FieldPath, step: FlowStep, checks: Checks) -> None:
+    """Checks the traffic of a step."""
+    traffic = step.traffic
+    if traffic is None:
+        return
+    if not step.rollout:
+        checks.fault(path, "goes with rollout only: any other change of a step is done at once")
+    if not step.flows:
+        checks.fault(path, "needs flows: the step's flows are what is sent")
+    if not 0.1 <= traffic.rate <= MAX_RATE:
+        checks.fault((*path, "rate"), f"must be between 0.1 and {MAX_RATE}, is {shown(traffic.rate)}")
+    if not 0 <= traffic.maxLost <= MAX_INT32:
+        checks.fault((*path, "maxLost"), f"must be 0 or more, is {shown(traffic.maxLost)}")
+    if not 0.01 <= traffic.timeout <= MAX_TIMEOUT:
+        what = f"must be between 0.01 and {MAX_TIMEOUT} seconds, is {shown(traffic.timeout)}"
+        checks.fault((*path, "timeout"), what)
+    for i, flow in enumerate(step.flows):
+        if flow.protocol not in ("TCP", "UDP") or flow.via or flow.to.healthCheck:
+            what = "is sent steadily: TCP or UDP, without via, and to no healthCheck"
+            checks.fault((*path[:-1], "flows", i), what)
 
 
 def _flows(path: FieldPath, flows: Sequence[FlowSpec], checks: Checks) -> tuple[FlowSpec, ...]:

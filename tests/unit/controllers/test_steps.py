@@ -467,3 +467,52 @@ def test_a_pod_that_waits_runs_once_a_node_takes_it() -> None:
     assert step.state.waiting == ()
     assert step.state.pod["default/p"].spec.nodeName == "big"
     assert [e.nodeName for item in step.state.slices_of["default/p"] for e in item.endpoints] == ["big"]
+
+
+# --- roll-outs --------------------------------------------------------------------------------------------
+
+
+def test_a_roll_out_is_over_at_once_where_the_cluster_does_not_live() -> None:
+    scenario = scenario_of(text=CLUSTER + CHECK % ("c", '  - rollout: {deployment: web, image: "web:2"}'))
+    before = {pod.key for pod in scenario.state.pods if pod.name.startswith("web-")}
+    after = [pod for pod in scenario.steps[0].state.pods if pod.name.startswith("web-")]
+    assert len(after) == len(before) == 3
+    assert not before & {pod.key for pod in after}
+    assert {pod.spec.containers[0].image for pod in after} == {"web:2"}
+    assert scenario.rolls
+
+
+def test_a_restart_makes_the_pods_anew() -> None:
+    scenario = scenario_of(text=CLUSTER + CHECK % ("c", "  - rollout: {deployment: web, restart: true}"))
+    before, after = (
+        {pod.key for pod in state.pods if pod.name.startswith("web-")}
+        for state in (scenario.state, scenario.steps[0].state)
+    )
+    assert (len(after), before & after) == (3, set())
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("rollout: {deployment: wob, restart: true}", "there is no Deployment default/wob at this step"),
+        (
+            'rollout: {deployment: web, image: "x:1", container: c}',
+            "Deployment default/web has no container c",
+        ),
+        ("rollout: {deployment: web}", "must have exactly one of image, restart"),
+        ("rollout: {deployment: web, image: x, restart: true}", "must have exactly one of image, restart"),
+        ("rollout: {deployment: web, restart: true, container: c}", "goes with image only"),
+        ("traffic: {rate: 5}", "goes with rollout only"),
+        ("{rollout: {deployment: web, restart: true}, traffic: {}}", "needs flows"),
+        ("{rollout: {deployment: web, restart: true}, traffic: {rate: 0}}", "must be between 0.1 and 1000"),
+        ("{rollout: {deployment: web, restart: true}, traffic: {maxLost: -1}}", "must be 0 or more"),
+        ("{rollout: {deployment: web, restart: true}, traffic: {timeout: 0}}", "between 0.01 and 60 seconds"),
+        (
+            "{rollout: {deployment: web, restart: true}, terminate: {podSelector: {app: web}}}",
+            "goes without a rollout in the same FlowCheck",
+        ),
+    ],
+)
+def test_what_a_roll_out_must_not_be(step: str, said: str) -> None:
+    with pytest.raises(InputError, match=said.replace(".", r"\.")):
+        scenario_of(text=CLUSTER + CHECK % ("c", f"  - {step}"))
