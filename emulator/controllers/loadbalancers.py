@@ -31,17 +31,28 @@ from ..objects.kinds import (
     ServiceStatus,
 )
 from ..objects.references import service_ref
-from ..objects.warnings import Code
+from ..objects.warnings import Code, NoAddress
 from .findings import Draft, Findings
 from .pools import Pools
 from .shape import EXCLUDED_LABEL
-from .sharing import Claims, annotation
+from .sharing import Claims, Unfit, annotation
 
 # MetalLB's; spec.loadBalancerIP is deprecated
 IPS_ANNOTATION, POOL_ANNOTATION = "loadBalancerIPs", "address-pool"
 SHARING_HINT = (
     "ask for another one, or let both share it: the same metallb.io/allow-shared-ip, and ports of their own"
 )
+
+# the problem of two Services that ask for one address and cannot share it: the address, the other one, a port
+_TWO_WANT_IT = {
+    NoAddress.TAKEN: "{} is what is taken",
+    NoAddress.NOT_SHARED: "{} is what Service {} has, and the two do not share it",
+    NoAddress.OTHER_SELECTOR: (
+        "{} is what Service {} has: under externalTrafficPolicy Local only Services with the same selector "
+        "share an address"
+    ),
+    NoAddress.SAME_PORT: "{} is what Service {} shares, but for {}",
+}
 
 # --- addresses --------------------------------------------------------------------------------------------
 
@@ -88,12 +99,8 @@ def _wants_address(service: Service, pools: Pools, findings: Findings) -> bool:
     if service.metadata.uid and not pools.said:
         return False
     if service.spec.loadBalancerClass:
-        findings.warn(
-            Code.NO_LOAD_BALANCER_ADDRESS,
-            service_ref(service.key, "spec.loadBalancerClass"),
-            left_to=service.spec.loadBalancerClass,
-            why="",
-        )
+        unfit = Unfit(NoAddress.LEFT_TO_CLASS)
+        _warn(service, "spec.loadBalancerClass", unfit, service.spec.loadBalancerClass, findings)
     return not service.spec.loadBalancerClass
 
 
@@ -112,55 +119,62 @@ def _asked_address(draft: Draft[Service], pools: Pools, claims: Claims, findings
     """Returns the address that a Service asks for; "" if it cannot have it."""
     service = draft.object
     path, wish = _asked(service)
-    if why := (unfit := _refusal(service, wish, pools)) or claims.refusal(wish, service):
-        if not unfit and claims.holders(wish) and not service.metadata.uid:
-            findings.problem(
-                draft.origin, draft.base + path, worded("{} is what {}", wish, Words(why)), SHARING_HINT
-            )
-        else:
-            findings.warn(
-                Code.NO_LOAD_BALANCER_ADDRESS,
-                service_ref(service.key, path),
-                left_to="",
-                why=f"it asks for {wish}, which {why}",
-            )
-        return ""
-    return wish
+    unfit = _unfit_for_pools(service, wish, pools)
+    refused = unfit or claims.refusal(wish, service)
+    if refused is None:
+        return wish
+    holds = not unfit and claims.holders(wish) and not service.metadata.uid
+    if holds:
+        what = worded(_TWO_WANT_IT[refused.why], wish, Words(refused.holder), Words(refused.port))
+        findings.problem(draft.origin, draft.base + path, what, SHARING_HINT)
+    else:
+        _warn(service, path, refused, wish, findings)
+    return ""
 
 
-def _refusal(service: Service, wish: str, pools: Pools) -> str:
+def _unfit_for_pools(service: Service, wish: str, pools: Pools) -> Unfit | None:
     """Returns why no pool has ``wish`` for ``service``."""
     try:
         address = Address(wish)
     except ValueError:
-        return "is no address"
+        return Unfit(NoAddress.UNREADABLE)
     pool = pools.of(str(address))
     if pool is None:
-        return f"is not in {pools}"
+        return Unfit(NoAddress.IN_NO_POOL, pools.names)
     if not pool.is_for(service):
-        return f"is in the pool {pool}, which is not for it"
+        return Unfit(NoAddress.POOL_FOR_OTHERS, (str(pool),))
     if service.spec.loadBalancerIP and annotation(service, IPS_ANNOTATION)[1]:
-        return f"is not its only request: MetalLB wants {IPS_ANNOTATION} or spec.loadBalancerIP alone"
+        return Unfit(NoAddress.SEVERAL_REQUESTS)
     named = annotation(service, POOL_ANNOTATION)[1]
-    return (
-        f"is not in IPAddressPool {named}, for which it asks, too"
-        if named and pool.name not in ("", named)
-        else ""
-    )
+    return Unfit(NoAddress.OTHER_POOL, (named,)) if named and pool.name not in ("", named) else None
 
 
 def _any_address(service: Service, pools: Pools, claims: Claims, findings: Findings) -> str:
     """Returns the first address that ``service`` may have in the pool that it asks for, else in any."""
-    why, candidates = f"no address of {pools} is for it", pools.automatic(service)
+    unfit, candidates = Unfit(NoAddress.NONE_FOR_IT, pools.names), pools.automatic(service)
     if (name := annotation(service, POOL_ANNOTATION)[1]) and pools.have_names:
         named = pools.named(name)
-        why = f"it asks for IPAddressPool {name}, which {'is not for it' if named else 'is not there'}"
+        unfit = Unfit(NoAddress.NAMED_FOR_OTHERS if named else NoAddress.NAMED_IS_MISSING, (name,))
         candidates = (named,) if named and named.is_for(service) else ()
     ip = next((ip for pool in candidates if (ip := claims.first(pool, service))), "")
     if not ip:
-        why = f"{replace(pools, pools=candidates)} has none left" if candidates else why
-        findings.warn(Code.NO_LOAD_BALANCER_ADDRESS, service_ref(service.key), left_to="", why=why)
+        if candidates:
+            unfit = Unfit(NoAddress.NONE_LEFT, replace(pools, pools=candidates).names)
+        _warn(service, "", unfit, "", findings)
     return ip
+
+
+def _warn(service: Service, field: str, unfit: Unfit, asked: str, findings: Findings) -> None:
+    """Warns that ``service`` gets no address; ``asked`` is the address or class that it asks for."""
+    findings.warn(
+        Code.NO_LOAD_BALANCER_ADDRESS,
+        service_ref(service.key, field),
+        why=unfit.why,
+        asked=asked,
+        pools=unfit.pools,
+        holder=unfit.holder,
+        port=unfit.port,
+    )
 
 
 def _with_address(service: Service, ip: str, pools: Pools) -> Service:

@@ -101,8 +101,10 @@ class Pools:
     def __contains__(self, ip: object) -> bool:
         return any(ip in pool for pool in self.pools)
 
-    def __str__(self) -> str:
-        return " or ".join(f"the pool {pool}" for pool in self.pools)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Returns the names of the pools, with their addresses."""
+        return tuple(map(str, self.pools))
 
     def outside(self, network: Prefix) -> tuple[range, ...]:
         """Returns the numbers of ``network``'s addresses that lie in no pool, in order, but for its first and

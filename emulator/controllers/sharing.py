@@ -8,15 +8,29 @@ externalTrafficPolicy Local they have the same Pods. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from ..net import Address, AddressRange
 from ..objects.kinds import Service
+from ..objects.warnings import NoAddress
 from .pools import Pool
 
 PREFIXES = (
     "metallb.io",
     "metallb.universe.tf",
 )  # the second is the old one
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Says why a Service gets no address: the pools in question, the Service that has the address, and the
+    ``port`` (number/protocol) that both serve at it.
+    """
+
+    why: NoAddress
+    pools: tuple[str, ...] = ()
+    holder: str = ""
+    port: str = ""
 
 
 class Claims:
@@ -37,11 +51,11 @@ class Claims:
     def holders(self, ip: str) -> tuple[Service, ...]:
         return tuple(self._holders.get(ip, ()))
 
-    def refusal(self, ip: str, service: Service) -> str:
-        """Returns why ``service`` may not have ``ip``; "" if it may."""
+    def refusal(self, ip: str, service: Service) -> Unfit | None:
+        """Returns why ``service`` may not have ``ip``."""
         if ip in self._reserved:
-            return "is taken"
-        return next((why for holder in self.holders(ip) if (why := _why_not_shared(holder, service))), "")
+            return Unfit(NoAddress.TAKEN)
+        return next((why for holder in self.holders(ip) if (why := _why_not_shared(holder, service))), None)
 
     def first(self, pool: Pool, service: Service) -> str:
         """Returns the first address of ``pool`` that ``service`` may have; "" if there is none."""
@@ -74,17 +88,16 @@ def sharing_key(service: Service) -> str:
     return annotation(service, "allow-shared-ip")[1]
 
 
-def _why_not_shared(holder: Service, service: Service) -> str:
+def _why_not_shared(holder: Service, service: Service) -> Unfit | None:
     if not sharing_key(service) or sharing_key(holder) != sharing_key(service):
-        return f"Service {holder.key} has, and the two do not share it"
+        return Unfit(NoAddress.NOT_SHARED, holder=holder.key)
     if _backends(holder) != _backends(service):
-        return (
-            f"Service {holder.key} has: under externalTrafficPolicy Local only Services with the same "
-            "selector share an address"
-        )
+        return Unfit(NoAddress.OTHER_SELECTOR, holder=holder.key)
     taken = {(port.port, port.protocol) for port in holder.spec.ports}
     both = next((port for port in service.spec.ports if (port.port, port.protocol) in taken), None)
-    return f"Service {holder.key} shares, but for {both.port}/{both.protocol}" if both else ""
+    if both is None:
+        return None
+    return Unfit(NoAddress.SAME_PORT, holder=holder.key, port=f"{both.port}/{both.protocol}")
 
 
 def _backends(service: Service) -> frozenset[tuple[str, str]] | None:

@@ -36,7 +36,7 @@ from ..objects.kinds import (
 from ..objects.notices import LeftToOtherProxy, NotMirrored
 from ..objects.references import ObjectRef, service_ref
 from ..objects.selectors import matches_labels
-from ..objects.warnings import Code
+from ..objects.warnings import Code, UnusedSlice
 from .controlplane import kubernetes_slice
 from .findings import Draft, Findings
 from .names import generate_name
@@ -122,9 +122,17 @@ def service_slices(
         matching = [pod for pod in selected if pod.ips and _is_listed(pod, service, sources.zones)]
         made = list(_from_pods(draft, matching, sources.zones, seed, names, findings))
         if key_of_mode := topology_mode(service):
-            made, why = add_hints(made, sources.nodes)
-            if why:
-                findings.warn(Code.NO_HINTS, service_ref(service.key), annotation=key_of_mode, why=why)
+            made, lack = add_hints(made, sources.nodes)
+            if lack:
+                findings.warn(
+                    Code.NO_HINTS,
+                    service_ref(service.key),
+                    annotation=key_of_mode,
+                    why=lack.why,
+                    node=lack.node,
+                    endpoints=lack.endpoints,
+                    zones=lack.zones,
+                )
         return made
     if endpoints and MIRROR not in by and _is_mirrored(endpoints, findings):
         return list(_mirrored(service, endpoints, seed, names))
@@ -168,13 +176,15 @@ def given_slices(
         if names_other(item.addressType):
             findings.ipv6_left_out()
         elif item.addressType == "FQDN":
-            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="FQDN", label="")
+            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why=UnusedSlice.FQDN, label="")
         elif (
             labels := sorted(LEFT_TO_OTHERS & item.metadata.labels.keys())
         ) and f"{item.metadata.namespace}/{item.serviceName}" in addressed:
-            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="other proxy", label=labels[-1])
+            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why=UnusedSlice.OTHER_PROXY, label=labels[-1])
         elif not item.serviceName:
-            findings.warn(Code.UNUSED_SLICE, _slice_ref(item), why="no Service", label=SERVICE_NAME_LABEL)
+            findings.warn(
+                Code.UNUSED_SLICE, _slice_ref(item), why=UnusedSlice.NO_SERVICE, label=SERVICE_NAME_LABEL
+            )
         else:
             yield item
 

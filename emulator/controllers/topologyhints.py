@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from math import ceil
 
 from ..objects.kinds import Endpoint, EndpointHints, EndpointSlice, ForZone, Node
+from ..objects.warnings import NoHints
 
 OVERLOAD_THRESHOLD = 0.2  # a part of the equal share of an endpoint
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -28,21 +29,36 @@ class _Allocation:
     desired: float
 
 
-def add_hints(slices: Sequence[EndpointSlice], nodes: Iterable[Node]) -> tuple[list[EndpointSlice], str]:
-    """Returns the slices of one Service with a zone for each ready endpoint, and ""; or the slices as they
-    are, and why there are no hints.
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Says why there are no hints: the first ``node`` that lacks something, or how many ready ``endpoints``
+    and ``zones`` do not go together.
+    """
+
+    why: NoHints
+    node: str = ""
+    endpoints: int = 0
+    zones: int = 0
+
+
+def add_hints(
+    slices: Sequence[EndpointSlice], nodes: Iterable[Node]
+) -> tuple[list[EndpointSlice], Lack | None]:
+    """Returns the slices of one Service with a zone for each ready endpoint; or the slices as they are, and
+    why there are no hints.
     """
     ready = [endpoint for item in slices for endpoint in item.endpoints if endpoint.ready]
-    allocations, why = _allocate(len(ready), *_ratios(nodes))
-    if why:
-        return list(slices), why
+    ratios = _ratios(nodes)
+    allocations = ratios if isinstance(ratios, Lack) else _allocate(len(ready), ratios)
+    if isinstance(allocations, Lack):
+        return list(slices), allocations
     if any(not endpoint.zone for endpoint in ready):
-        return list(slices), "an endpoint is on a node without a zone"
+        return list(slices), Lack(NoHints.ENDPOINT_WITHOUT_ZONE)
     moves = _moves(allocations, Counter(endpoint.zone or "" for endpoint in ready))
     return [
         replace(item, endpoints=tuple(_hinted(endpoint, moves) for endpoint in item.endpoints))
         for item in slices
-    ], ""
+    ], None
 
 
 def _hinted(endpoint: Endpoint, moves: dict[str, list[str]]) -> Endpoint:
@@ -69,37 +85,35 @@ def cpu_of(node: Node) -> int:
     return ceil(value.scaleb(power + 3))
 
 
-def _ratios(nodes: Iterable[Node]) -> tuple[Mapping[str, float], str]:
-    """Returns each zone's share of the CPUs; or nothing, and why."""
+def _ratios(nodes: Iterable[Node]) -> Mapping[str, float] | Lack:
+    """Returns each zone's share of the CPUs."""
     cpus: Counter[str] = Counter()
     for node in nodes:
         if any(label in node.metadata.labels for label in _EXCLUDED) or not node.ready:
             continue
         zone, cpu = node.metadata.labels.get(ZONE_LABEL), cpu_of(node)
         if not zone:
-            return {}, f"node {node.name} has no label {ZONE_LABEL}"
+            return Lack(NoHints.NODE_WITHOUT_ZONE, node=node.name)
         if not cpu:
-            return {}, f"node {node.name} does not say its CPUs (status.allocatable.cpu)"
+            return Lack(NoHints.NODE_WITHOUT_CPUS, node=node.name)
         cpus[zone] += cpu
     if len(cpus) < 2:
-        return {}, "the ready nodes are not in two zones"
-    return {zone: cpu / cpus.total() for zone, cpu in sorted(cpus.items())}, ""
+        return Lack(NoHints.ONE_ZONE)
+    return {zone: cpu / cpus.total() for zone, cpu in sorted(cpus.items())}
 
 
-def _allocate(count: int, ratios: Mapping[str, float], why: str) -> tuple[dict[str, _Allocation], str]:
-    """Returns each zone's allocation of ``count`` endpoints; or nothing, and why."""
-    if why:
-        return {}, why
+def _allocate(count: int, ratios: Mapping[str, float]) -> dict[str, _Allocation] | Lack:
+    """Returns each zone's allocation of ``count`` endpoints."""
     if len(ratios) > count:
-        return {}, f"there are fewer ready endpoints ({count}) than zones ({len(ratios)})"
+        return Lack(NoHints.FEW_ENDPOINTS, endpoints=count, zones=len(ratios))
     allocations = {}
     for zone, ratio in ratios.items():
         desired = ratio * count
         minimum = ceil(desired * (1 / (1 + OVERLOAD_THRESHOLD)))
         allocations[zone] = _Allocation(minimum, max(desired, float(minimum)))
     if sum(each.minimum for each in allocations.values()) > count:
-        return {}, f"{count} endpoints would overload those of a zone by more than {OVERLOAD_THRESHOLD:.0%}"
-    return allocations, ""
+        return Lack(NoHints.OVERLOAD, endpoints=count)
+    return allocations
 
 
 def _moves(allocations: Mapping[str, _Allocation], have: Mapping[str, int]) -> dict[str, list[str]]:

@@ -15,8 +15,6 @@ from .references import ObjectRef
 
 IGNORE_ANNOTATION = "podwire.dev/ignore"
 
-Part = str | int | tuple[str, ...]
-
 
 class Code(Enum):
     """Lists the codes of warnings."""
@@ -54,6 +52,50 @@ class Code(Enum):
     UNKNOWN_CODE = "PW031"
     FOREIGN_NODE_PORT = "PW032"
     UNDECLARED_NAMESPACE = "PW033"
+
+
+class UnusedSlice(Enum):
+    """Lists why kube-proxy does not use an EndpointSlice."""
+
+    FQDN = "its address type"
+    OTHER_PROXY = "a label for another proxy"
+    NO_SERVICE = "no label for a Service"
+
+
+class NoAddress(Enum):
+    """Lists why a Service gets no load-balancer address. Those of the first group are about the address that
+    it asks for, or the one Service that has it.
+    """
+
+    UNREADABLE = "no address"
+    IN_NO_POOL = "in no pool"
+    POOL_FOR_OTHERS = "in a pool for other Services"
+    SEVERAL_REQUESTS = "asked for in two ways"
+    OTHER_POOL = "in another pool than the one that it asks for"
+    TAKEN = "taken"
+    NOT_SHARED = "not shared"
+    OTHER_SELECTOR = "shared by one selector alone"
+    SAME_PORT = "shared but for a port"
+
+    LEFT_TO_CLASS = "left to another controller"
+    NONE_FOR_IT = "no pool for it"
+    NAMED_FOR_OTHERS = "the pool that it names is for other Services"
+    NAMED_IS_MISSING = "the pool that it names is not there"
+    NONE_LEFT = "no address left"
+
+
+class NoHints(Enum):
+    """Lists why a Service's endpoints get no topology hints."""
+
+    NODE_WITHOUT_ZONE = "a node has no zone"
+    NODE_WITHOUT_CPUS = "a node's CPUs are not known"
+    ONE_ZONE = "fewer than two zones"
+    ENDPOINT_WITHOUT_ZONE = "an endpoint has no zone"
+    FEW_ENDPOINTS = "fewer endpoints than zones"
+    OVERLOAD = "the endpoints of a zone would be overloaded"
+
+
+Part = str | int | tuple[str, ...] | UnusedSlice | NoAddress | NoHints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

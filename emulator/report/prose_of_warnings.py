@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..controllers.topologyhints import OVERLOAD_THRESHOLD, ZONE_LABEL
 from ..errors import printable, shorten
 from ..objects.families import ONLY_BUILT, OTHERS
-from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part
+from ..objects.warnings import (
+    IGNORE_ANNOTATION,
+    Code,
+    ManifestWarning,
+    NoAddress,
+    NoHints,
+    Part,
+    UnusedSlice,
+)
 from .layout import Screen
 from .phrases import list_some
 
@@ -68,7 +77,7 @@ _TEXTS: Mapping[Code, str] = {
     ),
     Code.NO_DAEMON_POD: "{object} has no Pod: no node matches and is tolerated",
     Code.UNUSED_SLICE: "left out: {object} {unused}",
-    Code.NO_HINTS: "{object} has no topology hints, despite its annotation {annotation}: {why}",
+    Code.NO_HINTS: "{object} has no topology hints, despite its annotation {annotation}: {without_hints}",
     Code.SAME_NODE_ADDRESS: "nodes {other} and {name} both have the InternalIP {ip}: {name} {then}",
     Code.ADDRESS_OF_NODE: (
         "{object} has {ip}, the address of {node}: in {mode} mode every other node takes it for its own, and "
@@ -94,10 +103,43 @@ _TEXTS: Mapping[Code, str] = {
     ),
 }
 _INDENT = " " * 7  # before the second and later lines of a warning
-_UNUSED = {
-    "FQDN": "of type FQDN, which kube-proxy ignores",
-    "other proxy": "which its label {label} leaves to another proxy",
-    "no Service": "without the label {label}",
+_UNUSED: Mapping[Part | None, str] = {
+    UnusedSlice.FQDN: "of type FQDN, which kube-proxy ignores",
+    UnusedSlice.OTHER_PROXY: "which its label {label} leaves to another proxy",
+    UnusedSlice.NO_SERVICE: "without the label {label}",
+}
+_NO_ADDRESS: Mapping[Part | None, str] = {
+    NoAddress.UNREADABLE: "it asks for {asked}, which is no address",
+    NoAddress.IN_NO_POOL: "it asks for {asked}, which is not in {any_pool}",
+    NoAddress.POOL_FOR_OTHERS: "it asks for {asked}, which is in {any_pool}, which is not for it",
+    NoAddress.SEVERAL_REQUESTS: (
+        "it asks for {asked}, which is not its only request: MetalLB wants loadBalancerIPs or "
+        "spec.loadBalancerIP alone"
+    ),
+    NoAddress.OTHER_POOL: (
+        "it asks for {asked}, which is not in IPAddressPool {pools}, for which it asks, too"
+    ),
+    NoAddress.TAKEN: "it asks for {asked}, which is taken",
+    NoAddress.NOT_SHARED: ("it asks for {asked}, which Service {holder} has, and the two do not share it"),
+    NoAddress.OTHER_SELECTOR: (
+        "it asks for {asked}, which Service {holder} has: under externalTrafficPolicy Local only Services "
+        "with the same selector share an address"
+    ),
+    NoAddress.SAME_PORT: "it asks for {asked}, which Service {holder} shares, but for {port}",
+    NoAddress.NONE_FOR_IT: "no address of {any_pool} is for it",
+    NoAddress.NAMED_FOR_OTHERS: "it asks for IPAddressPool {pools}, which is not for it",
+    NoAddress.NAMED_IS_MISSING: "it asks for IPAddressPool {pools}, which is not there",
+    NoAddress.NONE_LEFT: "{any_pool} has none left",
+}
+_NO_HINTS: Mapping[Part | None, str] = {
+    NoHints.NODE_WITHOUT_ZONE: f"node {{node}} has no label {ZONE_LABEL}",
+    NoHints.NODE_WITHOUT_CPUS: "node {node} does not say its CPUs (status.allocatable.cpu)",
+    NoHints.ONE_ZONE: "the ready nodes are not in two zones",
+    NoHints.ENDPOINT_WITHOUT_ZONE: "an endpoint is on a node without a zone",
+    NoHints.FEW_ENDPOINTS: "there are fewer ready endpoints ({endpoints}) than zones ({zones})",
+    NoHints.OVERLOAD: (
+        f"{{endpoints}} endpoints would overload those of a zone by more than {OVERLOAD_THRESHOLD:.0%}"
+    ),
 }
 
 
@@ -282,9 +324,16 @@ class _Words(dict[str, object]):
         return "is left out: the Pods that it makes are missing here"
 
     def _without(self) -> str:
-        if left_to := self._text("left_to"):
-            return f"is left to its loadBalancerClass {left_to}: it has no address"
-        return f"has no load-balancer address: {self._text('why')}"
+        why = self._parts.get("why")
+        if why is NoAddress.LEFT_TO_CLASS:
+            return f"is left to its loadBalancerClass {self['asked']}: it has no address"
+        return f"has no load-balancer address: {_NO_ADDRESS[why].format_map(self)}"
+
+    def _any_pool(self) -> str:
+        return " or ".join(f"the pool {pool}" for pool in self._texts("pools"))
+
+    def _without_hints(self) -> str:
+        return _NO_HINTS[self._parts.get("why")].format_map(self)
 
     def _listener(self) -> str:
         if pod := self._text("pod"):
@@ -296,7 +345,7 @@ class _Words(dict[str, object]):
         return f" of Pod {pod}" if pod else ""
 
     def _unused(self) -> str:
-        return _UNUSED[self._text("why")].format(label=self._text("label"))
+        return _UNUSED[self._parts.get("why")].format_map(self)
 
     def _then(self) -> str:
         kept = self._text("kept")
