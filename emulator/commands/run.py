@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import UsageError
 from .arguments import (
     add_captures,
     add_cluster,
@@ -15,7 +16,7 @@ from .arguments import (
     add_tools,
     add_warnings,
 )
-from .targets import load_targets, source_of_targets
+from .targets import find_program, load_targets, source_of_targets
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     ignore = known_codes(args.ignore)
     inventory = load_targets(args)
-    scenario = play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=args.run)
+    program = find_program(args)
+    scenario = play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=args.run, program=program)
     options = Options(
         output=args.output,
         json=args.json,
@@ -73,5 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if scenario.rolls:
         from ..run.rollouts import run_rollouts  # with asyncio, which is slow to import
 
+        if program:
+            raise UsageError("--kube-proxy does not go with a FlowCheck that rolls out: podwire up takes it")
         return run_rollouts(inventory, scenario, options, proxy_mode=args.proxy_mode, run=args.run)
     return run_cluster(scenario, options)

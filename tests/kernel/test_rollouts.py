@@ -128,5 +128,8 @@ def test_what_does_not_go_with_it_is_named(tmp_path: Path) -> None:
     done = podwire(str(file), "--keep")
     assert done.returncode == 2
     assert "--keep does not go with a FlowCheck that rolls out" in done.stderr
+    real = podwire(str(file), "--kube-proxy", "/bin/true")
+    assert real.returncode == 2
+    assert "Traceback" not in real.stderr
     script = podwire("plan", str(file))
     assert script.returncode == 0
