@@ -241,9 +241,11 @@ class Expectations:
 
     @property
     def has_unpromised(self) -> bool:
-        """Returns whether nothing is promised of some address of a Service, or some node."""
+        """Returns whether nothing is promised of some address of a Service or Pod, or of some node."""
         facts = self._facts
-        return bool(self.table.contested or facts.shared) or any(map(facts.is_on_link, self.table.ips))
+        return bool(self.table.contested or facts.shared or facts.nested) or any(
+            map(facts.is_on_link, self.table.ips)
+        )
 
     def is_contested(self, flow: Flow) -> bool:
         """Returns whether several Services claim the address and port that ``flow`` dials."""
