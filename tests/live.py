@@ -9,6 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# two workers, and a Pod to dial from
+CLUSTER = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}, {role: worker}, {role: worker}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: worker-1, containers: [{name: c, image: client}]}
+"""
+
 
 @contextmanager
 def cluster_up(target: Path, kubeconfig: Path) -> Iterator[subprocess.Popen[str]]:

@@ -34,6 +34,7 @@ class Restore:
         streams = self._process.stdin, self._process.stdout, self._process.stderr
         self._in, self._out, self._err = (stream.fileno() for stream in streams if stream)
         os.set_blocking(self._in, False)
+        # random, so that no text holds a mark; an effect, and nothing that a seed could repeat
         self._name, self._texts = token_hex(16), 0
         self._lines = 0  # how many lines it was given before this text
         self._text, self._mark, self._left = "", b"", b""

@@ -22,6 +22,7 @@ from emulator.run.run import bring_up
 from emulator.run.up import Settings, is_api, prepared, settled
 from emulator.store.manifests import render
 from emulator.store.objects import Key
+from tests.live import CLUSTER
 from tests.sandboxed import flavour, inventory_of_text
 
 pytestmark = pytest.mark.kernel
@@ -47,17 +48,6 @@ SERVICE = {
     "metadata": {"name": "web"},
     "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
 }
-
-CLUSTER = """
-apiVersion: podwire.dev/v1alpha1
-kind: Cluster
-nodes: [{role: control-plane}, {role: worker}, {role: worker}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: worker-1, containers: [{name: c, image: client}]}
-"""
 
 
 class World:

@@ -21,22 +21,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.live import CLUSTER
 from tests.sandboxed import ROOT, host_state, podwire
 
 pytestmark = pytest.mark.kernel
 
 KUBECTL = shutil.which("kubectl") or ""
 needs_kubectl = pytest.mark.skipif(not KUBECTL, reason="kubectl is not installed")
-CLUSTER = """
-apiVersion: podwire.dev/v1alpha1
-kind: Cluster
-nodes: [{role: control-plane}, {role: worker}, {role: worker}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: worker-1, containers: [{name: c, image: client}]}
-"""
 
 
 class Up:

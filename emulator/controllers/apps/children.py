@@ -19,6 +19,7 @@ from ...store.store import Event
 from ..plane import ControlPlane
 from .documents import controller_of, controller_reference, is_active, is_controlled_by
 
+MOST_LOOKS = 50  # at the objects of one kind, until a look changes nothing
 _Owner = tuple[str, str, str]  # namespace, kind, name
 
 
@@ -141,7 +142,30 @@ def concerned(kinds: Iterable[str]) -> Callable[[Event], bool]:
     return lambda event: event.stored.key.kind in known
 
 
-def has_changed(plane: ControlPlane, since: int) -> bool:
+def look_until_settled(
+    plane: ControlPlane,
+    events: Sequence[Event] | None,
+    kind: str,
+    children: Sequence[str],
+    look: Callable[..., None],
+) -> None:
+    """Calls ``look`` with each object of ``kind`` that ``events`` concern, and the :class:`Children` of each
+    kind of ``children``, again and again until a round changes nothing: a change of a child may call for the
+    next one.
+    """
+    changed = touched(plane, events, (kind,), children)
+    for _ in range(MOST_LOOKS if changed else 0):
+        before = plane.store.resourceVersion
+        every = [Children(plane, each) for each in children]
+        for one in changed:
+            now = plane.store.get(one.key)
+            if now is not None:
+                look(now, *every)
+        if not _has_changed(plane, before):
+            return
+
+
+def _has_changed(plane: ControlPlane, since: int) -> bool:
     """Returns whether an object other than an event has changed after version ``since``."""
     return any(event.stored.key.kind != "Event" for event in plane.store.watch(since))
 

@@ -16,7 +16,7 @@ from ...store.store import Event
 from ..affinity import wants_node
 from ..placement import DAEMON_TOLERATIONS, HOST_NETWORK_TOLERATIONS, obstacle, tolerates
 from ..plane import Controller, ControlPlane
-from .children import Children, concerned, has_changed, selected_by, touched
+from .children import Children, concerned, look_until_settled, selected_by
 from .documents import (
     ENDED,
     Document,
@@ -34,23 +34,16 @@ from .revisions import HASH, Revisions, hash_of
 NAME = "daemonsets"
 _COMPONENT = "daemonset-controller"
 _GENERATION = "deprecated.daemonset.template.generation"
-_MOST_LOOKS = 50
 
 
 def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
     if events is not None and any(event.stored.key.kind == "Node" for event in events):
         events = None
-    changed = touched(plane, events, ("DaemonSet",), ("Pod", "ControllerRevision"))
-    for _ in range(_MOST_LOOKS):
-        before = plane.store.resourceVersion
-        pods = Children(plane, "Pod") if changed else None
-        history = Children(plane, "ControllerRevision") if changed else None
-        for one in changed:
-            now = plane.store.get(one.key)
-            if now is not None and pods is not None and history is not None:
-                _Look(plane, now, pods, history).sync()
-        if not has_changed(plane, before):
-            return
+
+    def look(one: Stored, pods: Children, history: Children) -> None:
+        _Look(plane, one, pods, history).sync()
+
+    look_until_settled(plane, events, "DaemonSet", ("Pod", "ControllerRevision"), look)
 
 
 class _Look:

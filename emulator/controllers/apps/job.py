@@ -15,7 +15,7 @@ from ...store.objects import Key, Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
 from ..workloads import COMPLETION_INDEX, JOB_LABELS
-from .children import Children, active, concerned, has_changed, touched
+from .children import Children, active, concerned, look_until_settled
 from .deletion import delete_object, drop_finalizer
 from .documents import (
     ENDED,
@@ -43,22 +43,16 @@ _MESSAGES = {
     "BackoffLimitExceeded": "Job has reached the specified backoff limit",
     "DeadlineExceeded": "Job was active longer than specified deadline",
 }
-_MOST_LOOKS = 50
 
 
 def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
     if events is None or any(one.type == "DELETED" and one.stored.key.kind == "Job" for one in events):
         _free_orphans(plane)
-    changed = touched(plane, events, ("Job",), ("Pod",))
-    for _ in range(_MOST_LOOKS):
-        before = plane.store.resourceVersion
-        pods = Children(plane, "Pod") if changed else None
-        for one in changed:
-            now = plane.store.get(one.key)
-            if now is not None and pods is not None:
-                _Look(plane, now, pods).sync()
-        if not has_changed(plane, before):
-            return
+
+    def look(one: Stored, pods: Children) -> None:
+        _Look(plane, one, pods).sync()
+
+    look_until_settled(plane, events, "Job", ("Pod",), look)
 
 
 def _free_orphans(plane: ControlPlane) -> None:

@@ -14,7 +14,7 @@ from ...store.manifests import render
 from ...store.objects import Key, Stored
 from ...store.store import Event
 from ..plane import Controller, ControlPlane
-from .children import Children, concerned, has_changed, selected_by, touched
+from .children import Children, concerned, look_until_settled, selected_by
 from .documents import (
     ENDED,
     Document,
@@ -31,21 +31,14 @@ from .revisions import HASH, Revisions, template_of
 
 NAME = "statefulsets"
 _COMPONENT = "statefulset-controller"
-_MOST_LOOKS = 50  # at one object, until a look changes nothing
 
 
 def _run(plane: ControlPlane, events: Sequence[Event] | None) -> None:
-    changed = touched(plane, events, ("StatefulSet",), ("Pod", "ControllerRevision"))
-    for _ in range(_MOST_LOOKS):
-        before = plane.store.resourceVersion
-        pods = Children(plane, "Pod") if changed else None
-        history = Children(plane, "ControllerRevision") if changed else None
-        for one in changed:
-            now = plane.store.get(one.key)
-            if now is not None and pods is not None and history is not None:
-                _Look(plane, now, pods, history).sync()
-        if not has_changed(plane, before):
-            return
+
+    def look(one: Stored, pods: Children, history: Children) -> None:
+        _Look(plane, one, pods, history).sync()
+
+    look_until_settled(plane, events, "StatefulSet", ("Pod", "ControllerRevision"), look)
 
 
 class _Look:
