@@ -2,10 +2,9 @@
 survives NAT.
 
 Reads Ethernet (RFC 894, one 802.1Q tag at most), IPv4 (RFC 791), IPv6 (RFC 8200, without extension headers),
-TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792, RFC 4443) and SCTP (RFC 9260). Imports the
-standard library, ``model`` and ``net`` only: every captured frame passes here, so no packet library is used.
-Invariant: never raises, whatever the bytes. Fields that are cut off or not understood stay at their empty
-value.
+TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792, RFC 4443) and SCTP (RFC 9260). Every captured
+frame passes here, so no packet library is used. Pure. Invariant: never raises, whatever the bytes. Fields
+that are cut off or not understood stay at their empty value.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Knows every field of the kinds of Kubernetes that podwire reads, as ``kubectl --validate`` does. Imports
-``load.faults``.
+"""Knows every field of the kinds of Kubernetes that podwire reads, as ``kubectl --validate`` does.
 
 ``fields.json`` beside it is made from k8s.io/api v0.34.1 by ``tests/golden/kubernetes-fields/main.go``;
 reading it is the only effect.

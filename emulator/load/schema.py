@@ -1,5 +1,4 @@
-"""Decodes a document: finds its kind, and its typed object or every fault of its shape. Imports pydantic; no
-effects.
+"""Decodes a document: finds its kind, and its typed object or every fault of its shape. Pure.
 
 The types are the dataclasses of ``kinds`` and ``config``. pydantic reads them, so that all errors of a
 document come at once; its messages are rewritten here in the words of a manifest's author. Scalars are read

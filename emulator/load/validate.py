@@ -1,5 +1,4 @@
-"""Validates one object by Kubernetes' own rules where it has any: names, labels, ports, addresses. Pure;
-imports ``objects`` only.
+"""Validates one object by Kubernetes' own rules where it has any: names, labels, ports, addresses. Pure.
 
 The result has its addresses and prefixes in canonical form, its namespace filled in, and 0 or "" of an
 optional port unset. Rules that need other objects (a node port given twice, a Pod that a FlowCheck names) are

@@ -1,4 +1,4 @@
-"""Reads text into documents as kubectl does. Imports PyYAML and ``load.faults``; no effects.
+"""Reads text into documents as kubectl does. Pure.
 
 The values are JSON's: mappings with string keys, lists, strings, numbers, booleans, null. A plain scalar
 means what it means to kubectl, that is to go-yaml v2 (go.yaml.in/yaml/v2 resolve.go) under sigs.k8s.io/yaml:

@@ -2,8 +2,7 @@
 (metallb.io/v1beta1): the addresses for LoadBalancer Services, for which Services they are, and which nodes
 announce them in layer 2 mode.
 
-Fields about what a cluster here does not have (several interfaces to announce on, BGP) are not typed. Imports
-``objects.kinds`` only.
+Fields about what a cluster here does not have (several interfaces to announce on, BGP) are not typed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Names objects and their fields: references. Pure; imports nothing of ours."""
+"""Names objects and their fields: references. Pure."""
 
 from __future__ import annotations
 

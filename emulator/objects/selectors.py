@@ -1,4 +1,4 @@
-"""Matches labels with label selectors. Pure; imports ``objects.kinds`` only.
+"""Matches labels with label selectors. Pure.
 
 Kubernetes' rules (Labels and Selectors): every requirement must hold; ``NotIn`` and ``DoesNotExist`` hold for
 an absent key. An empty selector matches everything here; a Service with an empty selector selects nothing,

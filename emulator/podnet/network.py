@@ -1,4 +1,4 @@
-"""Defines the interface of a Pod network. Pure: imports the cluster state and the plan's values."""
+"""Defines the interface of a Pod network. Pure."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ use them.
 rules for ten thousand Services, and changes one of them at the cost of one. ``planner`` follows a cluster
 from state to state.
 
-Pure: imports the objects, the cluster state and the plan's values.
+Pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Defines the interface of a mode of kube-proxy: the rules of all nodes as a value, and the record of the
 mode.
 
-Pure: imports the cluster state and the plan's values. Invariant: planning and running a cluster read only the
+Pure. Invariant: planning and running a cluster read only the
 record; a mode's name is only a key of the table (:mod:`emulator.proxy.backends`).
 """
 

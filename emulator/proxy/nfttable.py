@@ -1,6 +1,6 @@
 """Defines the table ``kube-proxy`` of nftables mode: its sets and maps, and the claims of Services on them.
 
-Pure: imports ``plan.rules``. Invariant: if two Services claim one key or chain, the first gets it.
+Pure. Invariant: if two Services claim one key or chain, the first gets it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Reads the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up. Imports the kernel
-room; decides nothing.
+"""Reads the counters of limits (:mod:`emulator.verdicts.limits`) while a cluster is up; decides
+nothing.
 """
 
 from __future__ import annotations

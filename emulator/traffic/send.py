@@ -3,7 +3,7 @@
 
 One epoll loop drives all sockets at once and empties the taps while it does, so that silent flows are waited
 for together: an attempt is given up when *nothing at all* has happened anywhere for long enough
-(:mod:`emulator.traffic.silence`). Imports the kernel room; decides nothing about what an outcome means.
+(:mod:`emulator.traffic.silence`). Decides nothing about what an outcome means.
 """
 
 from __future__ import annotations

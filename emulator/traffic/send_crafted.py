@@ -1,7 +1,7 @@
 """Sends packets that carry a token of our own choosing, through raw sockets in the clients' namespaces, and
 awaits their replies.
 
-One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here. Imports the kernel room.
+One a flow is evidence enough beside its sockets; SCTP and ICMP have no sockets here.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 when each of these gets its next client and for how long an answer is waited for.
 
 A real command is no echo server of ours: it may take one connection at a time, answer late or never, close at
-once or send first. So clients take turns (:class:`Turns`), and only a handshake is expected of it. Imports
-``cluster.state``, ``model`` and ``oracle.parties``; pure, since the caller passes the time.
+once or send first. So clients take turns (:class:`Turns`), and only a handshake is expected of it. Pure:
+the caller passes the time.
 """
 
 from __future__ import annotations

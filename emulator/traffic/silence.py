@@ -1,5 +1,5 @@
-"""Decides when an attempt counts as silent. Imports only the clock; a slow machine makes the wait longer, and
-so does a server that still has to answer.
+"""Decides when an attempt counts as silent. A slow machine makes the wait longer, and so does a server that
+still has to answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads and writes parts of JSON documents that all controllers here have in common: times, conditions,
 numbers that may be percentages, owner references.
 
-Pure; imports ``objects`` and ``store``. Times are RFC 3339 in UTC, by the second, as the API writes them.
+Pure. Times are RFC 3339 in UTC, by the second, as the API writes them.
 """
 
 from __future__ import annotations
