@@ -6,12 +6,14 @@ A body is data of anybody: whatever it is, the result is one JSON object, or an 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from . import protobuf, status
+from .jsontext import parse, whole_letters
 
 JSON, YAML = "application/json", "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -48,7 +50,7 @@ def decode(body: bytes, media: str, kind: str = "") -> dict[str, Any]:
             "couldn't get version/kind; json parse error: json: cannot unmarshal "
             f"{_go_kind(found)} into Go value of type struct"
         )
-    if not _within(found, DEEPEST):
+    if not within(found, DEEPEST):
         raise status.bad_request(f"the body is nested more than {DEEPEST} levels deep")
     return found
 
@@ -57,7 +59,7 @@ def _json(body: bytes) -> Any:
     if not body.strip():
         raise _MalformedError("unexpected end of JSON input")
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return parse(body)
     except RecursionError:
         raise _MalformedError("exceeded max depth") from None
     except json.JSONDecodeError as error:
@@ -97,10 +99,6 @@ def _quoted(letter: str) -> str:
     return f"'{letter}'" if letter.isprintable() else repr(letter)
 
 
-def _refuse(text: str) -> Any:
-    raise ValueError(f"invalid character in literal {text}")
-
-
 def _yaml(body: bytes) -> Any:
     """Returns a YAML document as JSON has it: no aliases, keys that are text, times as text."""
     try:
@@ -128,7 +126,11 @@ def _plain(value: Any) -> Any:
         return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no JSON")
+    if isinstance(value, str):
+        return whole_letters(value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     raise ValueError(f"a value of type {type(value).__name__} is no JSON")
 
@@ -137,11 +139,11 @@ def _key(key: Any) -> str:
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, str | int | float):
-        return str(key)
+        return str(whole_letters(key))
     raise ValueError("a key is no text")
 
 
-def _within(value: Any, depth: int) -> bool:
+def within(value: Any, depth: int) -> bool:
     """Returns whether ``value`` is nested at most ``depth`` levels."""
     level = [value]
     for _ in range(depth):

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import schemas, typed
+from .bodies import DEEPEST, within
+from .jsontext import parse
 from .resources import Resource
 from .status import ApiError, bad_request, unsupported_media_type
 
@@ -61,6 +63,10 @@ def apply_patch(form: str, current: Document, body: bytes, resource: Resource) -
     raise unsupported_media_type(accepted)
 
 
+MOST_OPERATIONS = 10_000  # in one JSON patch (k8s.io/apiserver, handlers/patch.go)
+MOST_COPIED = 3 << 20  # bytes that its copies add (jsonpatch, AccumulatedCopySizeLimit)
+
+
 def merge_patch(target: Any, patch: Any) -> Any:
     """Returns ``target`` merged with ``patch`` (RFC 7396): null removes, a map merges, all else replaces."""
     if not isinstance(patch, Mapping):
@@ -77,9 +83,11 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def _parsed(body: bytes, form: Any, go_type: str, media: str) -> Any:
     """Returns the patch, None if it is null."""
     try:
-        patch = json.loads(body)
+        patch = parse(body)
     except (ValueError, RecursionError):
         raise bad_request(MALFORMED) from None
+    if not within(patch, DEEPEST):
+        raise bad_request(f"the patch is nested more than {DEEPEST} levels deep")
     if patch is not None and not isinstance(patch, form):
         prefix = "" if media == STRATEGIC_MERGE_PATCH else "error decoding patch: "
         raise bad_request(
@@ -106,8 +114,18 @@ def _json_patch(current: Document, operations: list[Any]) -> Document:
         if not isinstance(operation, dict):
             into = f"cannot unmarshal {json_name(operation)} into Go value of type handlers.jsonPatchOp"
             raise bad_request(f"error decoding patch: json: {into}")
+    if len(operations) > MOST_OPERATIONS:
+        what = f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(operations)}"
+        raise ApiError(413, "RequestEntityTooLarge", what)
+    result, copied = copy.deepcopy(current), 0
     try:
-        result = jsonpatch.apply_patch(current, operations)
+        for operation in operations:
+            if operation.get("op") == "copy":  # each may double the document
+                piece = jsonpointer.resolve_pointer(result, operation.get("from"))
+                copied += len(json.dumps(piece))
+                if copied > MOST_COPIED:
+                    raise unfit
+            result = jsonpatch.apply_patch(result, [operation], in_place=True)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError, ValueError):
         raise unfit from None
     except (IndexError, AttributeError, RecursionError):  # a path that leads into a scalar, or far too deep

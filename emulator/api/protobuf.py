@@ -9,13 +9,13 @@ pkg/runtime/generated.proto; the encoding is https://protobuf.dev/programming-gu
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 
 from . import schemas, shapes
+from .jsontext import parse
 from .status import bad_request
 
 Document = dict[str, Any]
@@ -162,7 +162,7 @@ def _value(value: Any, kind: str, depth: int) -> Any:
         return _time(raw, micro=plain.endswith("MicroTime"))
     if plain in (f"{_RUNTIME}RawExtension", f"{_META}FieldsV1") or plain.endswith(".JSON"):
         pieces = [item for number, _, item in _fields(raw) if number == 1]
-        return json.loads(_bytes(pieces[0])) if pieces and pieces[0] else None
+        return parse(_bytes(pieces[0])) if pieces and pieces[0] else None
     return _text(raw)
 
 

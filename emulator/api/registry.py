@@ -518,7 +518,7 @@ class Registry:
             written = store.write(document) if target.subresource else store.replace(document)
         if _ends_now(written, new):
             store.finalize(written.key)
-        elif not _is_dry(query):
+        elif not _is_dry(query) and self.store.get(written.key) is not None:
             self._react(written, resource)
             written = self.store.get(written.key) or written
         # an object that went with its last finalizer has the version that it had before

@@ -178,3 +178,13 @@ def test_any_patch_gets_an_answer_and_spares_what_was(form: str, body: Any) -> N
         assert isinstance(result, dict)
     assert code in (200, 400, 413, 422, 500)
     assert current == before
+
+
+def test_a_json_patch_may_not_blow_a_document_up() -> None:
+    doubling = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(40)]
+    current = {"data": {"a": "x" * 100}}
+    for operations, code in ((doubling, 422), ([{"op": "test", "path": "", "value": 1}] * 10_001, 413)):
+        with pytest.raises(ApiError) as raised:
+            patch.apply_patch(patch.JSON_PATCH, current, json.dumps(operations).encode(), RESOURCES[0])
+        assert raised.value.code == code
+    assert current == {"data": {"a": "x" * 100}}
