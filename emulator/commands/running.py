@@ -43,7 +43,7 @@ def ps(args: argparse.Namespace) -> int:
     elif args.output == "name":
         say(list_names(running))
     elif not running:
-        say("No cluster is running (podwire TARGET --keep starts one that stays).\n")
+        say("No cluster is running (podwire up TARGET starts one, podwire TARGET --keep one that stays).\n")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         say(list_text(running, wide=args.output == "wide", width=width))

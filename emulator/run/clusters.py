@@ -23,6 +23,7 @@ from ..kernel.sandbox import ADDRESS_PREFIX
 from ..net import Address
 from .naming import Member, check_container, resolve
 
+_START = "start one with podwire up or --keep"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -219,11 +220,11 @@ def choose_cluster(cluster: str) -> Running:
 def _nothing_to_enter(cluster: str, running: Sequence[Running]) -> str:
     """Returns the message that no cluster stays up; ``running`` are those that end by themselves."""
     if cluster:
-        return f"no cluster is running as {cluster!r}: start one with --keep (podwire ps lists them)"
+        return f"no cluster is running as {cluster!r}: {_START} (podwire ps lists them)"
     if not running:
-        return "no cluster is running: start one with --keep (podwire ps lists them)"
+        return f"no cluster is running: {_START} (podwire ps lists them)"
     end = "ends by itself" if len(running) == 1 else "end by themselves"
-    return f"no cluster stays up, and {_listed(running)} {end}: start one with --keep, or say --cluster " + (
+    return f"no cluster stays up, and {_listed(running)} {end}: {_START}, or say --cluster " + (
         str(running[0].pid) if len(running) == 1 else "PID"
     )
 

@@ -49,7 +49,7 @@ class Engine:
         say: Callable[[str], None],
     ) -> None:
         """Starts with a kernel that holds ``state``, planned by ``proxy``. ``tell`` gets each state that the
-        kernel has; ``say`` gets sentences about what cannot be done, each once.
+        kernel has; ``say`` gets a sentence about each change that is refused, once.
         """
         self.plane, self.facts, self.state = plane, facts, state
         self._live, self._proxy, self._own, self._tell, self._say = live, proxy, own, tell, say
@@ -63,12 +63,12 @@ class Engine:
         self._listeners: tuple[tuple[Listener, ...], tuple[Listener, ...]] = ((), ())
 
     def poke(self) -> None:
-        """Asks for a cycle: something was written, or became known."""
+        """Asks for a cycle, after a write or news of a Pod."""
         self._idle.clear()
         self._wanted.set()
 
     async def settled(self) -> None:
-        """Returns when the kernel has all that was written before."""
+        """Waits until the kernel has everything that was written before this call."""
         await self._idle.wait()
 
     @property
@@ -81,7 +81,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._kernel, function)
 
     async def run(self) -> None:
-        """Runs cycles as they are wanted, without end. Raises what ends the cluster."""
+        """Runs a cycle whenever one is asked for, without end. Raises the error that ends the cluster."""
         self._pods_are_up(self.state)
         self._follow()  # containers with probes are not ready until these say so
         self.poke()
@@ -89,7 +89,7 @@ class Engine:
             await self._wanted.wait()
             self._wanted.clear()
             await self._cycle()
-            await asyncio.sleep(0)  # whatever cycles ask for, requests are answered between them
+            await asyncio.sleep(0)  # requests are answered between any two cycles
             if not self._wanted.is_set():
                 self._idle.set()
 

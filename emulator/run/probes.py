@@ -43,7 +43,7 @@ class Probes:
         self._watched: dict[str, _Watched] = {}
 
     def follow(self) -> None:
-        """Watches the Pods that are up now, and no longer those that are gone."""
+        """Starts the probes of Pods that have come up, and ends those of Pods that are gone."""
         up = self._engine.facts.up
         for uid in [uid for uid in self._watched if uid not in up]:
             for task in self._watched.pop(uid).tasks:
@@ -105,7 +105,7 @@ class Probes:
             await asyncio.sleep(min(spec.period, 1) if waits else spec.period)
 
     def _restart(self, stored: Stored, container: str, watched: _Watched) -> None:
-        """Starts a container again: its probes begin anew."""
+        """Restarts a container, and begins its probes anew."""
         facts, now = self._engine.facts, rfc3339(time.time())
         runs = facts.runs.setdefault(stored.uid, {})
         before = runs.get(container) or Run(facts.up.get(stored.uid, now))
@@ -116,8 +116,8 @@ class Probes:
         facts.changed.add(stored.uid)
 
     async def _try(self, document: Mapping[str, Any], spec: ProbeSpec) -> bool:
-        """Returns whether one probe succeeds in time, which begins when its socket is open: the thread that
-        opens it may be changing the kernel, or sending flows for ``podwire check``.
+        """Returns whether one probe succeeds in time. Its time-out begins when its socket is open: the thread
+        that opens it may be busy with the kernel, or with the flows of ``podwire check``.
         """
         try:
             if isinstance(spec.action, Exec):

@@ -1,4 +1,4 @@
-"""Does in the Pods of a cluster that lives what its API is asked: exec, attach, logs, port-forward."""
+"""Serves exec, attach, logs and port-forward of a live cluster in its Pods."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _terminal() -> tuple[list[int], list[int]]:
 
 
 class _Started:
-    """Implements :class:`emulator.serving.runtime.Process` for one of ours."""
+    """Implements :class:`emulator.serving.runtime.Process` for a process that the launcher started."""
 
     def __init__(self, ended: asyncio.Future[int], kill: Callable[[int], None], terminal: int) -> None:
         self._ended, self._kill, self._terminal = ended, kill, terminal
@@ -342,13 +342,13 @@ class _Attached:
         return 0
 
     async def write(self, data: bytes) -> None:
-        """Takes nothing: the built-in server reads no standard input."""
+        """Ignores the data: the built-in server reads no standard input."""
 
     async def close(self) -> None:
-        """Takes the end of input, which the built-in server does not read."""
+        """Ignores the end of input, which the built-in server does not read."""
 
     def resize(self, columns: int, rows: int) -> None:
-        """Takes a size that no terminal has."""
+        """Ignores the size: there is no terminal."""
 
     async def wait(self) -> int:
         return await asyncio.shield(self._task)

@@ -40,7 +40,7 @@ async def _answer(
         return function()  # nothing else happens in a cluster that only stays
 
     if not isinstance(request, Check):
-        raise UsageError("nothing changes in a cluster of --keep: podwire up runs one that lives")
+        raise UsageError("a cluster of --keep does not change: podwire up runs one that does")
     yield await Checking(live, now, lambda: checks, call).check(request)
 
 

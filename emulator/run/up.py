@@ -83,7 +83,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """Holds what is known before there is a sandbox."""
+    """Holds the parts of a cluster that are made before its sandbox."""
 
     plane: ControlPlane
     facts: Facts
@@ -280,8 +280,8 @@ def find_kubeconfig(cluster: str) -> str:
 
 
 def detach() -> int:
-    """Starts the same command in the background, without ``--detach``; returns when its API is ready, with
-    what it said. Its exit code if it ends before.
+    """Starts the same command in the background, without ``--detach``, and prints its output until its API is
+    ready. Returns 0 then, or its exit code if it ends before.
     """
     words = [word for word in sys.argv[1:] if word not in ("--detach", "-d")]
     with tempfile.TemporaryFile() as said:
@@ -305,7 +305,7 @@ def detach() -> int:
         _show(said)
     if process.poll() is not None:
         return process.returncode
-    process.returncode = 0  # it goes on: nobody here waits for it
+    process.returncode = 0  # it goes on running: Popen must not warn that nobody waited
     return Exit.OK
 
 
@@ -369,8 +369,8 @@ def _inside(channel: sandbox.Channel, run: Run, cluster: _Cluster) -> int:
 
 
 def _access(cluster: _Cluster) -> str:
-    """Returns the kubeconfig by which real kube-proxies reach the API: by packets to the first control plane,
-    "" without any. Raises UsageError where the API listens on no node.
+    """Returns the kubeconfig of real kube-proxies, which reach the API by packets to the first control plane;
+    "" where none runs. Raises UsageError where the API listens on no node.
     """
     if not cluster.state.proxy.program:
         return ""
@@ -389,7 +389,7 @@ def _access(cluster: _Cluster) -> str:
 
 
 async def _attend(channel: sandbox.Channel, live: Live, cluster: _Cluster, started: datetime) -> None:
-    """Serves the API and keeps the kernel in step, until SIGINT. Raises what ends the cluster."""
+    """Serves the API and keeps the kernel in step, until SIGINT. Raises the error that ends the cluster."""
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
 
@@ -439,7 +439,7 @@ async def _attend(channel: sandbox.Channel, live: Live, cluster: _Cluster, start
 
 
 def _in_cluster(live: Live, served: Sequence[Listener]) -> list[socket.socket]:
-    """Returns a socket that listens where each of ``served`` says."""
+    """Returns a listening socket for each of ``served``, in the network namespace of its node."""
     enter = live.applied.namespaces.call_in
     return [enter(one.netns, partial(_listen, one.port)) for one in served]
 
@@ -453,7 +453,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _greet(cluster: _Cluster) -> None:
-    """Prints how the cluster is reached."""
+    """Prints the address of the API and the path of the kubeconfig."""
     if cluster.settings.quiet:
         say(f"{cluster.path}\n")
         return

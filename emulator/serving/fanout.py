@@ -48,7 +48,7 @@ class Watcher:
             self.on_overrun()
 
     def close(self) -> None:
-        """Ends the watch after the lines that there are."""
+        """Ends the watch after the lines that it holds."""
         self.closed = True
         self._ready.set()
 
@@ -135,7 +135,7 @@ class _Told:
         self._old: dict[str, Mapping[str, Any]] = {}
 
     def line(self, watcher: Watcher) -> bytes | None:
-        """Returns the line for ``watcher``, None if the event is none of its."""
+        """Returns the line for ``watcher``, None if the event does not concern it."""
         watch, event = watcher.watch, self._event
         if watch.namespace and event.stored.key.namespace != watch.namespace:
             return None

@@ -1,4 +1,4 @@
-"""Finds who asks: the user of a client certificate, or of a service account's token.
+"""Finds the user of a request: that of a client certificate, or of a service account's token.
 
 Tokens are JWTs as TokenRequest gives them (KEP-1205: bound service account tokens): an issuer, audiences, a
 time after which they are void, and the object that they are bound to, whose end is theirs.
@@ -19,7 +19,7 @@ from ..api.users import ISSUER, User, service_account
 from .certificates import Authority, Pair, server_context
 
 ADMIN = ("kubernetes-admin", ("system:masters",))
-PROXY = "system:kube-proxy"  # whom Kubernetes' ClusterRole system:node-proxier is bound to
+PROXY = "system:kube-proxy"  # the user to whom Kubernetes binds the ClusterRole system:node-proxier
 _ALGORITHM = "ES256"
 
 
@@ -65,8 +65,8 @@ class Tokens:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), float(now + seconds)
 
     def user(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
-        """Returns whose ``token`` is, None if it is void here: not signed by this cluster, too old, for
-        another audience, or of an account that is gone.
+        """Returns the user of ``token``, None if the token is not valid here: not signed by this cluster,
+        too old, for another audience, or of an account that is gone.
         """
         try:
             claims = jwt.decode(
@@ -107,8 +107,8 @@ class Identity:
         return server_context(self.authority.certificate, self.server)
 
     def user(self, certificate: Mapping[str, Any] | None, authorization: str | None) -> User | None:
-        """Returns who asks: by the client certificate as the ssl module shows it (verified by the handshake),
-        or else by the header Authorization.
+        """Returns the user of a request: by the client certificate as the ssl module shows it (verified by
+        the handshake), or else by the header Authorization.
         """
         if certificate and (found := _of_certificate(certificate)):
             return found

@@ -24,8 +24,8 @@ class LogOptions:
 async def selected(
     lines: Sequence[LogLine], more: AsyncIterator[LogLine], options: LogOptions
 ) -> AsyncIterator[bytes]:
-    """Yields what is asked for: of ``lines``, those that are there, and to follow, of ``more``, those that
-    come.
+    """Yields the lines that the options select: of ``lines``, which there are, and then of ``more``, which
+    are yet to come, if the log is followed.
     """
     left = options.limit
     async for line in _all(lines, more, options):

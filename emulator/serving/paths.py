@@ -1,4 +1,4 @@
-"""Reads the path of a request: which resource of the API it is about."""
+"""Finds the resource of the API that the path of a request names."""
 
 from __future__ import annotations
 

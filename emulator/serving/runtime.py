@@ -1,4 +1,5 @@
-"""Says what the API asks of those who run Pods, as a kubelet asks a container runtime (CRI's streaming).
+"""Defines the interface between the API and whatever runs Pods, like that between a kubelet and its container
+runtime (CRI's streaming).
 
 The kernel's side implements :class:`Runtime`; the tests have one over processes of this machine.
 """

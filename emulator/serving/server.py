@@ -1,4 +1,5 @@
-"""Serves the API over HTTP: finds who asks and what for, and answers from the registry in the client's form.
+"""Serves the API over HTTP: finds the user and the resource of a request, and answers from the registry in
+the form that the client accepts.
 
 A request is answered by a Status document whatever it holds. The store is written in the loop's one thread,
 so that writes come one after the other; readers never hold one up (:mod:`.fanout`).
@@ -198,7 +199,7 @@ class Server:
     # --- what is served beside objects ----------------------------------------------------------------------
 
     def _describe(self, request: web.Request, path: str) -> web.StreamResponse | None:
-        """Answers discovery and OpenAPI; None if the path is none of theirs."""
+        """Answers discovery and OpenAPI; None for any other path."""
         catalog = self.registry.catalog
         if path == "/" or path == "":
             return _json(
@@ -500,7 +501,7 @@ def _container(pod: Mapping[str, Any], name: str) -> str:
 
 
 def log_options(query: Mapping[str, str], now: str) -> LogOptions:
-    """Returns what a request for logs asks for. Raises ApiError."""
+    """Returns the options of a request for logs. Raises ApiError."""
 
     def number(name: str, lowest: int) -> int | None:
         text = query.get(name, "")

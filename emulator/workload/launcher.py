@@ -63,7 +63,9 @@ class Gone(NamedTuple):
 
 
 class Launcher:
-    """Holds the launcher's process. Its socket is for the event loop: :meth:`take` reads what has come."""
+    """Holds the launcher's process. The event loop waits for its socket, and :meth:`take` reads the
+    messages.
+    """
 
     def __init__(self, namespaces: Namespaces) -> None:
         """Starts its process by a fork: no other thread may run now."""
@@ -82,8 +84,8 @@ class Launcher:
         return self._socket.fileno()
 
     def start(self, launch: Launch, descriptors: Sequence[int]) -> int:
-        """Asks for a process with ``descriptors`` as its standard input, output and error; returns its
-        number here. They may be closed then. Raises OSError if the request is too large.
+        """Asks for a process with ``descriptors`` as its standard input, output and error, which may be
+        closed afterwards. Returns its number. Raises OSError if the request is too large.
         """
         self._number += 1
         data = pickle.dumps(("start", self._number, launch))
@@ -93,11 +95,11 @@ class Launcher:
         return self._number
 
     def kill(self, number: int, signum: int = signal.SIGKILL) -> None:
-        """Sends a signal to a process; nothing where it has ended."""
+        """Sends a signal to a process, unless it has ended."""
         self._socket.send(pickle.dumps(("kill", number, int(signum))))
 
     def take(self) -> list[Started | Gone]:
-        """Returns what has come. Raises EOFError when the launcher has ended."""
+        """Returns the messages that have come. Raises EOFError when the launcher has ended."""
         messages: list[Started | Gone] = []
         while True:
             try:
@@ -126,7 +128,7 @@ class _Server:
     def __init__(self, channel: socket.socket, namespaces: Namespaces) -> None:
         self._channel, self._namespaces = channel, namespaces
         self._running: dict[int, subprocess.Popen[bytes]] = {}
-        self._kept: set[str] = set()  # network namespaces of Pods whose private directories there are
+        self._kept: set[str] = set()  # network namespaces of the Pods that have private directories
         self._homes = find_homes()
 
     def loop(self) -> None:
@@ -146,7 +148,7 @@ class _Server:
                 return
 
     def _take(self) -> bool:
-        """Does one request; returns False when the other end is gone."""
+        """Serves one request; returns False when the other end is gone."""
         data, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 3)
         if not data:
             return False
@@ -163,7 +165,7 @@ class _Server:
         return True
 
     def _start(self, number: int, launch: Launch, descriptors: Sequence[int]) -> str:
-        """Starts a process; returns why it cannot be ("" if it runs)."""
+        """Starts a process; returns the reason if that fails ("" if it runs)."""
         for gone in self._namespaces.refresh() & self._kept:
             self._forget(gone)
         if launch.netns not in self._namespaces:

@@ -35,7 +35,7 @@ VERBS = frozenset(
     Makes Maps Marks Masks Masquerades Matches Measures Merges Mints Mirrors Mounts Moves Names
     Negotiates Notes Notifies Numbers Observes Opens Orders Overlays Owns Pairs Parses Passes Patches
     Picks Places Plans Plugs Polls Prefers Prepares Prints Probes Promises Protects Proves Provides
-    Prunes Publishes Pulls Pushes Puts Queues Quotes Raises Ranks Reaches Reads Reaps Receives
+    Prunes Publishes Pulls Pushes Puts Queues Quotes Raises Ranks Reaches Reads Reaps Receives Restarts
     Recognises Recomputes Reconciles Records Recovers Refuses Registers Rejects Relays Releases Removes
     Renders Renews Reorders Repeats Replaces Reports Requires Reserves Resets Resolves Restores Resumes
     Retries Returns Reverses Rewrites Rolls Rounds Routes Runs Samples Saves Says Scales Schedules

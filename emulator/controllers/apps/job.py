@@ -219,7 +219,7 @@ class _Look:
             self.maker.tell("Normal", "Completed", "Job completed")
 
     def _delete(self, pods: Iterable[Stored]) -> None:
-        """Deletes Pods that are not wanted any more, which does not count."""
+        """Deletes surplus Pods, which count neither as succeeded nor as failed."""
         for pod in pods:
             if TRACKING in pod.finalizers:
                 drop_finalizer(self.plane, pod, TRACKING)

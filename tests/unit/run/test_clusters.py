@@ -186,22 +186,23 @@ def test_the_cluster_that_stays_up_is_entered(
 @pytest.mark.parametrize(
     ("infos", "cluster", "said"),
     [
-        ([], "", "no cluster is running: start one with --keep (podwire ps lists them)"),
+        ([], "", "no cluster is running: start one with podwire up or --keep (podwire ps lists them)"),
         (
             [OURS],
             "hairpin",
-            "no cluster is running as 'hairpin': start one with --keep (podwire ps lists them)",
+            "no cluster is running as 'hairpin': start one with podwire up or --keep (podwire ps lists them)",
         ),
         (
             [ENDING],
             "",
-            "no cluster stays up, and 1 (hairpin) ends by itself: start one with --keep, or say --cluster 1",
+            "no cluster stays up, and 1 (hairpin) ends by itself: "
+            "start one with podwire up or --keep, or say --cluster 1",
         ),
         (
             [ENDING, ENDING],
             "",
             f"no cluster stays up, and 1 (hairpin, {SINCE}), 2 (hairpin, {SINCE}) end by themselves: "
-            "start one with --keep, or say --cluster PID",
+            "start one with podwire up or --keep, or say --cluster PID",
         ),
         (
             [OURS, ENDING, OURS],
