@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from .faults import Fault
+from .faults import Fault, Oddity
 from .rules.checks import LABEL, PATH_SEGMENT, Checks
 from .schema import Kind, decode, decode_uninterpreted, identify, is_cluster_scoped, touches
 from .validate import validate, validate_unread
@@ -24,14 +24,14 @@ class Admission(NamedTuple):
 
     object: Any
     faults: list[Fault]
-    notices: list[Fault]
+    notices: list[Fault | Oddity]
     ignored: tuple[str, ...] = ()
 
 
 def admit(kind: Kind, manifest: Mapping[str, Any]) -> Admission:
     """Decodes ``manifest``, which is of ``kind``, then checks it by the rules of that kind."""
     decoded, faults, ignored = decode(kind, manifest)
-    notices: list[Fault] = []
+    notices: list[Fault | Oddity] = []
     if decoded is not None:
         decoded, broken, notices = validate(decoded, manifest, namespaced=kind.namespaced)
         faults = faults + [

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from ..errors import Words, worded
-from ..objects.warnings import Code
+from ..objects.warnings import Code, OddValue
 
 FieldPath: TypeAlias = tuple[str | int, ...]
 
@@ -42,7 +42,6 @@ class FaultKind(Enum):
 class Fault:
     """Holds one mistake at ``path`` of an object: a sentence's predicate (``must be an integer, is
     'eighty'``) and a hint what to do about it. ``supported`` has the values of a field that takes no others.
-    ``code``: it is a warning, and the object is read.
     """
 
     path: FieldPath
@@ -50,7 +49,19 @@ class Fault:
     hint: str = ""
     kind: FaultKind = FaultKind.INVALID
     supported: tuple[str, ...] = ()
-    code: Code | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Holds an oddity at ``path`` of an object that is read all the same: a warning. ``why`` says what is odd
+    about ``value``, which is read as ``meant``, if ``code`` leaves that open.
+    """
+
+    path: FieldPath
+    code: Code
+    why: OddValue | None = None
+    value: str = ""
+    meant: str = ""
 
 
 def required(path: FieldPath, more: str = "", hint: str = "") -> Fault:

@@ -32,7 +32,14 @@ from ..objects.kinds import (
     Workload,
 )
 from ..objects.metallb import IPAddressPool, L2Advertisement
-from ..objects.notices import IgnoredFields, InputNotice, LeftOutByLabels, LeftOutKinds, NotManifests, Remark
+from ..objects.notices import (
+    IgnoredFields,
+    InputNotice,
+    LeftOutByLabels,
+    LeftOutKinds,
+    NotManifests,
+    OddPlace,
+)
 from ..objects.references import ObjectRef
 from ..objects.warnings import IGNORE_ANNOTATION, Code, ManifestWarning, Part, read_codes
 from .admit import admit, admit_uninterpreted, refused_unread
@@ -48,6 +55,7 @@ from .configmaps import (
 from .faults import (
     Fault,
     FieldPath,
+    Oddity,
     cut,
     field_of,
     path_of,
@@ -277,7 +285,7 @@ class _Gathering:
         notices: list[InputNotice] = [
             IgnoredFields(kind, tuple(fields)) for kind, fields in self._ignored.items()
         ]
-        notices += [Remark(first, count - 1) for first, count in self._remarks.values()]
+        notices += [OddPlace(first, count - 1) for first, count in self._remarks.values()]
         notices += self._skips
         if self._passed_over:
             notices.append(LeftOutByLabels(self._selection.labels, tuple(self._passed_over.most_common())))
@@ -358,7 +366,8 @@ class _Gathering:
         for document in documents:
             for remark in document.remarks:
                 about = _about(document.value)
-                self._warn(Code.YAML, about, (file, remark.line), what=remark.what, more=remark.count - 1)
+                at = (file, remark.line)
+                self._warn(Code.YAML, about, at, why=remark.why, value=remark.value, more=remark.count - 1)
             self._document(document.value, _Place(file, document.number, document))
         self._documents += len(documents) + len(faults)
 
@@ -592,13 +601,14 @@ class _Gathering:
         decoded, faults, odd, ignored = admit(kind, value)
         self._note_slips(kind, value, place)
         self._note_codes(_about(value, kind), value, place)
-        for notice in odd:
-            if notice.code is None:
-                self._remark(path_text(notice.path), place.problem(notice))
+        for one in odd:
+            if isinstance(one, Oddity):
+                parts: dict[str, Part] = {"why": one.why} if one.why else {}
+                parts |= {"value": one.value, "meant": one.meant}
+                at = (place.file, place.line(one.path))
+                self._warn(one.code, _about(value, kind), at, path_text(one.path), **parts)
             else:
-                field = path_text(notice.path)
-                at = (place.file, place.line(notice.path))
-                self._warn(notice.code, _about(value, kind), at, field, what=notice.what)
+                self._remark(path_text(one.path), place.problem(one))
         self._problems += sorted((place.problem(fault) for fault in faults), key=lambda problem: problem.line)
         if ignored:
             self._ignored.setdefault(kind.name, {}).update(dict.fromkeys(ignored))

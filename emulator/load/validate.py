@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..objects.config import ClusterConfig, FlowCheck, KubeProxyConfiguration
 from ..objects.kinds import Endpoints, EndpointSlice, Namespace, Node, Pod, Service, Workload
 from ..objects.metallb import IPAddressPool, L2Advertisement
-from .faults import Fault
+from .faults import Fault, Oddity
 from .rules.checks import Checks
 from .rules.cluster import check_cluster, check_proxy
 from .rules.flow_checks import check_flow_check
@@ -34,7 +34,9 @@ from .rules.services import check_endpoint_slice, check_endpoints, check_service
 T = TypeVar("T")
 
 
-def validate(value: T, written: Mapping[str, Any], *, namespaced: bool) -> tuple[T, list[Fault], list[Fault]]:
+def validate(
+    value: T, written: Mapping[str, Any], *, namespaced: bool
+) -> tuple[T, list[Fault], list[Fault | Oddity]]:
     """Returns ``value``, which was decoded from the manifest ``written``, in canonical form, its faults, and
     its oddities that do not stop it from being read.
     """

@@ -37,6 +37,7 @@ from typing import Any, Final
 import yaml
 
 from ..errors import Words, worded
+from ..objects.warnings import OddYaml
 from .faults import FieldPath, cut, shown
 
 MAX_DEPTH = 100  # levels of mappings and lists; pydantic's JSON reader ends at 200
@@ -66,7 +67,6 @@ _LONGEST_NUMBER = 400  # characters; a longer integer is larger than any float
 TOO_MUCH = "give podwire less at once: leave out kinds and namespaces that do not matter"
 _HELM = "a Helm template must be rendered first: helm template … | podwire -"
 _TAG = "tag:yaml.org,2002:"
-_TWICE, _LETTER = "twice", "letter"  # sorts of remarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,13 @@ class TextFault:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Holds a notice that text at ``line`` is read otherwise than its author may think; its ``sort``, and how
-    many there are like it.
+    """Holds a notice that text at ``line`` is read otherwise than its author may think: why, of which key or
+    plain ``value``, and how many there are like it.
     """
 
-    sort: str
+    why: OddYaml
     line: int
-    what: str
+    value: str
     count: int = 1
 
 
@@ -185,11 +185,7 @@ def _remarks_on_json(first_line: int, text: str, key: str) -> tuple[Remark, ...]
     builder = _Builder(first_line, room=MAX_ALIASED)
     with suppress(_BrokenError, yaml.YAMLError):
         builder.build(text)
-    return builder.remarks() or (Remark(_TWICE, first_line, _twice(key)),)
-
-
-def _twice(key: str) -> str:
-    return f"the key {shown(key)} is there twice: the last one counts, as with kubectl"
+    return builder.remarks() or (Remark(OddYaml.TWICE, first_line, cut(key)),)
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
@@ -337,8 +333,8 @@ class _Builder:
         words: dict[str, str] | None = None,
     ) -> None:
         self.root: Any = None
-        self._first_of: dict[str, Remark] = {}  # by sort
-        self._counts: dict[str, int] = {}
+        self._first_of: dict[OddYaml, Remark] = {}
+        self._counts: dict[OddYaml, int] = {}
         self.count = 0  # keys and values so far
         self._room = room
         self._first_line = first_line
@@ -388,20 +384,16 @@ class _Builder:
     def _value(self, event: yaml.ScalarEvent) -> Any:
         value = _scalar_value(event, self._line(event))
         if isinstance(value, Letter):
-            self._remark(
-                _LETTER,
-                event,
-                f"kubectl takes a plain {value} for a boolean: write it in quotes where it is a word",
-            )
+            self._remark(OddYaml.LETTER, event, value)
         return value
 
-    def _remark(self, sort: str, event: yaml.Event, what: str) -> None:
-        if sort not in self._first_of:
-            self._first_of[sort] = Remark(sort, self._line(event), what)
-        self._counts[sort] = self._counts.get(sort, 0) + 1
+    def _remark(self, why: OddYaml, event: yaml.Event, value: str) -> None:
+        if why not in self._first_of:
+            self._first_of[why] = Remark(why, self._line(event), cut(value))
+        self._counts[why] = self._counts.get(why, 0) + 1
 
     def remarks(self) -> tuple[Remark, ...]:
-        return tuple(replace(remark, count=self._counts[sort]) for sort, remark in self._first_of.items())
+        return tuple(replace(remark, count=self._counts[why]) for why, remark in self._first_of.items())
 
     def _key_text(self, value: Any, event: yaml.Event) -> str:
         """Returns the key that a scalar is: JSON has strings only."""
@@ -417,7 +409,7 @@ class _Builder:
         top = self._stack[-1]
         if not merge:
             if key in top.value and key not in top.merged:
-                self._remark(_TWICE, event, _twice(key))
+                self._remark(OddYaml.TWICE, event, key)
             top.merged.discard(key)
         top.key, top.merge = key, merge
         if self._lines is not None:

@@ -23,7 +23,7 @@ class IgnoredFields:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class OddPlace:
     """Says what is odd at one place, and at ``more`` of its sort."""
 
     first: Problem
@@ -248,7 +248,7 @@ class MoreRealCommands:
 
 InputNotice = (
     IgnoredFields
-    | Remark
+    | OddPlace
     | NotManifests
     | NotRecursive
     | Forbidden

@@ -95,7 +95,25 @@ class NoHints(Enum):
     OVERLOAD = "the endpoints of a zone would be overloaded"
 
 
-Part = str | int | tuple[str, ...] | UnusedSlice | NoAddress | NoHints
+class OddValue(Enum):
+    """Lists what is odd about a field that is read all the same."""
+
+    LEADING_ZEROS = "an address whose zeros are decimal"
+    IPV4_MAPPED = "an address of one family as one of the other"
+    TWO_FAMILIES = "a value for each family, of which one is taken"
+    DUAL_STACK = "an ipFamily of two, of which one is taken"
+    TWO_POD_CIDRS = "podCIDR and podCIDRs, which differ"
+    NO_IP_ADDRESS = "no address, where the API server takes any text"
+
+
+class OddYaml(Enum):
+    """Lists what YAML says otherwise than its author may think."""
+
+    TWICE = "a key that is there twice"
+    LETTER = "a plain y or n"
+
+
+Part = str | int | tuple[str, ...] | UnusedSlice | NoAddress | NoHints | OddValue | OddYaml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,12 +48,12 @@ from ..objects.notices import (
     NotManifests,
     NotMirrored,
     NotRecursive,
+    OddPlace,
     PodRoutes,
     ProxiesDiffer,
     ProxyAssumed,
     RangesInferred,
     RealCommand,
-    Remark,
     UnreadableFlag,
 )
 from .phrases import MOST_NAMED, and_more, count, list_ports, list_some
@@ -72,7 +72,7 @@ def _say_of_input(notice: InputNotice) -> str:
     match notice:
         case IgnoredFields(kind, fields):
             return f"{kind}: ignored {', '.join(fields)} (no meaning here)"
-        case Remark(first, more):
+        case OddPlace(first, more):
             return f"{first}{and_more(more)}"
         case NotManifests(target, files):
             return f"{target}: {_list_files(files)} left out: no manifest, since there is no kind in it"

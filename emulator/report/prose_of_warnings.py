@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from ..controllers.topologyhints import OVERLOAD_THRESHOLD, ZONE_LABEL
 from ..errors import printable, shorten
-from ..objects.families import ONLY_BUILT, OTHERS
+from ..load.faults import shown
+from ..objects.families import BUILT, ONLY_BUILT, OTHERS
 from ..objects.warnings import (
     IGNORE_ANNOTATION,
     Code,
     ManifestWarning,
     NoAddress,
     NoHints,
+    OddValue,
+    OddYaml,
     Part,
     UnusedSlice,
 )
@@ -49,8 +52,8 @@ _TEXTS: Mapping[Code, str] = {
     Code.RUNS_NOWHERE: "{whose}: {reason}",
     Code.NOTHING: "the input has no Pod that runs and no Service: there is nothing to check",
     Code.UNKNOWN_FIELD: "{object}: {field} is no field of Kubernetes {release} and is not read{hinted}",
-    Code.YAML: "{what}{more_lines}",
-    Code.ODD_VALUE: "{object}: {field}: {what}",
+    Code.YAML: "{odd_yaml}{more_lines}",
+    Code.ODD_VALUE: "{object}: {field}: {odd}",
     Code.IPV6: "{ipv6}",
     Code.CONTESTED_ADDRESS: (
         "Services {first} and {name} both claim {claimed}: {first} has it here, being the first by name; no "
@@ -90,7 +93,7 @@ _TEXTS: Mapping[Code, str] = {
     Code.NO_NODE_PORTS: (
         "{object} has no node ports: the balancer, which connects to those, refuses its clients"
     ),
-    Code.UNCHECKED_STEP: "{object}: {field}: {what}",
+    Code.UNCHECKED_STEP: ("{object}: {field}: has no flows, and no step follows: its change is not checked"),
     Code.UNKNOWN_CODE: (
         "{object}: {words} in {field} is no code of a warning (podwire doc warnings lists them)"
     ),
@@ -103,6 +106,26 @@ _TEXTS: Mapping[Code, str] = {
     ),
 }
 _INDENT = " " * 7  # before the second and later lines of a warning
+_ODD: Mapping[Part | None, str] = {
+    OddValue.LEADING_ZEROS: (
+        "{shown} is read as {meant}: leading zeros are decimal, as Kubernetes before 1.36 takes them"
+    ),
+    OddValue.IPV4_MAPPED: (
+        "{shown} is read as {meant}: an IPv4-mapped address, which Kubernetes before 1.36 takes"
+    ),
+    OddValue.TWO_FAMILIES: f"{{shown}}: the {BUILT} half is taken: {ONLY_BUILT}",
+    OddValue.DUAL_STACK: f"{{value}}: the {BUILT} half is taken: {ONLY_BUILT}",
+    OddValue.TWO_POD_CIDRS: (
+        "podCIDR is {shown}, which counts: podCIDRs is left out, as the API server does"
+    ),
+    OddValue.NO_IP_ADDRESS: (
+        "{shown} is no IP address: no balancer can give it, and the Service gets a free one"
+    ),
+}
+_ODD_YAML: Mapping[Part | None, str] = {
+    OddYaml.TWICE: "the key {shown} is there twice: the last one counts, as with kubectl",
+    OddYaml.LETTER: ("kubectl takes a plain {value} for a boolean: write it in quotes where it is a word"),
+}
 _UNUSED: Mapping[Part | None, str] = {
     UnusedSlice.FQDN: "of type FQDN, which kube-proxy ignores",
     UnusedSlice.OTHER_PROXY: "which its label {label} leaves to another proxy",
@@ -303,9 +326,18 @@ class _Words(dict[str, object]):
         return f" (and {more} more)" if more else ""
 
     def _ipv6(self) -> str:
-        if what := self._text("what"):
-            return f"{self['object']}: {self['field']}: {what}"
+        if "why" in self._parts:
+            return f"{self['object']}: {self['field']}: {self._odd()}"
         return f"{OTHERS} addresses are left out: {ONLY_BUILT}"
+
+    def _odd(self) -> str:
+        return _ODD[self._parts.get("why")].format_map(self)
+
+    def _odd_yaml(self) -> str:
+        return _ODD_YAML[self._parts.get("why")].format_map(self)
+
+    def _shown(self) -> str:
+        return shown(self._text("value"))
 
     def _where(self) -> str:
         if node := self._text("node"):

@@ -18,8 +18,8 @@ from ...net import (
 )
 from ...objects.families import BUILT, ONLY_BUILT
 from ...objects.kinds import LabelSelector, Namespace, ObjectMeta, Pod, Service, Taint
-from ...objects.warnings import Code
-from ..faults import Fault, FaultKind, FieldPath, not_supported, required, shown
+from ...objects.warnings import Code, OddValue
+from ..faults import Fault, FaultKind, FieldPath, Oddity, cut, not_supported, required, shown
 
 MAX_PORT = 65_535
 _HIDDEN = "a support bundle hides addresses: take the objects from the cluster itself (kubectl get … -o yaml)"
@@ -72,7 +72,7 @@ class Checks:
 
     def __init__(self, written: Mapping[str, Any]) -> None:
         self.faults: list[Fault] = []
-        self.notices: list[Fault] = []
+        self.notices: list[Fault | Oddity] = []
         self.written = written
 
     def said(self, *path: str) -> bool:
@@ -100,9 +100,15 @@ class Checks:
         if value not in known:
             self.faults.append(not_supported(path, value, known, hint))
 
-    def notice(self, path: FieldPath, what: str, code: Code | None = Code.ODD_VALUE) -> None:
-        """Reports what becomes of a value: as the warning ``code``, or (None) as a notice."""
-        self.notices.append(Fault(path, what, code=code))
+    def notice(self, path: FieldPath, what: str) -> None:
+        """Reports what becomes of a value, as a notice."""
+        self.notices.append(Fault(path, what))
+
+    def odd(
+        self, path: FieldPath, why: OddValue, value: str, meant: str = "", code: Code = Code.ODD_VALUE
+    ) -> None:
+        """Reports what becomes of ``value``, as the warning ``code``."""
+        self.notices.append(Oddity(path, code, why, cut(value), meant))
 
     def name(self, path: FieldPath, value: str, rule: NameRule) -> None:
         if not value:
@@ -149,17 +155,9 @@ class Checks:
     def _note_spelling(self, path: FieldPath, value: str, meant: str) -> None:
         kind = forgiven(value)
         if kind == "leading zeros":
-            self.notice(
-                path,
-                f"{shown(value)} is read as {meant}: leading zeros are decimal, as Kubernetes "
-                "before 1.36 takes them",
-            )
+            self.odd(path, OddValue.LEADING_ZEROS, value, meant)
         elif kind == "IPv4-mapped":
-            self.notice(
-                path,
-                f"{shown(value)} is read as {meant}: an IPv4-mapped address, which Kubernetes "
-                "before 1.36 takes",
-            )
+            self.odd(path, OddValue.IPV4_MAPPED, value, meant)
 
     def optional_address(self, path: FieldPath, value: str) -> str:
         return self.address(path, value) if value else value
@@ -188,11 +186,7 @@ class Checks:
             self.fault(path, worded("{} must be one prefix, or one of each family", shown(value)))
             return value
         if len(parts) > 1:
-            self.notice(
-                path,
-                f"{shown(value)}: the {BUILT} half is taken: {ONLY_BUILT}",
-                Code.IPV6,
-            )
+            self.odd(path, OddValue.TWO_FAMILIES, value, code=Code.IPV6)
         return self.prefix(path, ours[0])
 
     def prefixes(self, path: FieldPath, values: Sequence[str]) -> tuple[str, ...]:

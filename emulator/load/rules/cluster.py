@@ -19,7 +19,7 @@ from ...objects.config import (
 )
 from ...objects.durations import parse_duration
 from ...objects.families import BUILT, ONLY_BUILT, is_other, is_other_range
-from ...objects.warnings import Code
+from ...objects.warnings import Code, OddValue
 from ..faults import FieldPath, shown
 from .checks import (
     LABEL,
@@ -52,11 +52,7 @@ def check_cluster(cluster: ClusterConfig, _namespaced: bool, checks: Checks) -> 
             f"write {BUILT.word.lower()}, or leave it out",
         )
     if networking.ipFamily == "dual":
-        checks.notice(
-            ("networking", "ipFamily"),
-            f"dual: the {BUILT} half is taken: {ONLY_BUILT}",
-            Code.IPV6,
-        )
+        checks.odd(("networking", "ipFamily"), OddValue.DUAL_STACK, "dual", code=Code.IPV6)
     names = ("podSubnet", "serviceSubnet", "hostSubnet")
     subnets = {name: checks.ipv4_prefix(("networking", name), getattr(networking, name)) for name in names}
     for one, other in combinations(names, 2):
@@ -157,7 +153,7 @@ def check_proxy(config: KubeProxyConfiguration, _namespaced: bool, checks: Check
     field, what = _DETECTED_BY.get(config.detectLocalMode, ("", ""))
     if name := getattr(config.detectLocal, field, ""):
         said = f"{shown(name)} names {what} of the cluster's nodes: those of Pods here stand for them"
-        checks.notice(("detectLocal", field), said, None)
+        checks.notice(("detectLocal", field), said)
     cidr = config.clusterCIDR
     return replace(
         config,

@@ -19,7 +19,7 @@ from ...objects.config import (
 )
 from ...objects.families import ONLY_BUILT, is_other
 from ...objects.warnings import Code
-from ..faults import FieldPath, shown
+from ..faults import FieldPath, Oddity, shown
 from .checks import (
     LABEL,
     MAX_INT32,
@@ -38,11 +38,7 @@ def check_flow_check(check: FlowCheck, namespaced: bool, checks: Checks) -> Flow
         checks.fault(("spec", "flows"), "must not be empty", "a FlowCheck without flows has steps")
     if check.steps and not check.steps[-1].flows:
         last = len(check.steps) - 1
-        checks.notice(
-            ("spec", "steps", last),
-            "has no flows, and no step follows: its change is not checked",
-            Code.UNCHECKED_STEP,
-        )
+        checks.notices.append(Oddity(("spec", "steps", last), Code.UNCHECKED_STEP))
     steps = tuple(
         _step(("spec", "steps", i), step, f"step {i + 1}", checks) for i, step in enumerate(check.steps)
     )

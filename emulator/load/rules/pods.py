@@ -22,6 +22,7 @@ from ...objects.kinds import (
     Workload,
 )
 from ...objects.selectors import matches
+from ...objects.warnings import OddValue
 from ..faults import Fault, FaultKind, FieldPath, required, shown
 from .checks import (
     LABEL,
@@ -69,10 +70,8 @@ def check_node(node: Node, namespaced: bool, checks: Checks) -> Node:
         podCIDRs=checks.prefixes(("spec", "podCIDRs"), node.spec.podCIDRs),
     )
     if spec.podCIDR and spec.podCIDRs and spec.podCIDR != spec.podCIDRs[0]:
-        what = worded(
-            "podCIDR is {}, which counts: podCIDRs is left out, as the API server does", shown(spec.podCIDR)
-        )
-        checks.notice(("spec", "podCIDRs", 0), what)  # pkg/apis/core/v1/conversion.go, NodeSpec
+        # pkg/apis/core/v1/conversion.go, NodeSpec
+        checks.odd(("spec", "podCIDRs", 0), OddValue.TWO_POD_CIDRS, spec.podCIDR)
         spec = replace(spec, podCIDRs=(spec.podCIDR,))
     families = [(("spec", "podCIDRs", i), _family(cidr)) for i, cidr in enumerate(spec.podCIDRs)]
     checks.unique(families, "address family", FaultKind.INVALID)

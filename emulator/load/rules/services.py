@@ -20,6 +20,7 @@ from ...objects.kinds import (
     ServicePort,
     ServiceSpec,
 )
+from ...objects.warnings import OddValue
 from ..faults import FaultKind, FieldPath, shown
 from .checks import (
     LABEL,
@@ -100,9 +101,7 @@ def _load_balancer_ip(value: str, checks: Checks) -> str:
     try:
         return str(parse_sloppy(value)) if value else ""
     except ValueError:
-        checks.notice(
-            path, f"{shown(value)} is no IP address: no balancer can give it, and the Service gets a free one"
-        )
+        checks.odd(path, OddValue.NO_IP_ADDRESS, value)
         return ""
 
 

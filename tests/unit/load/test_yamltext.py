@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from emulator.load import yamltext
 from emulator.load.yamltext import MAX_DEPTH, read_documents
+from emulator.objects.warnings import OddYaml
 
 
 def only_value(text: str) -> Any:
@@ -163,8 +164,7 @@ def test_the_last_of_equal_keys_counts(text: str, value: Any, line: int, count: 
     assert faults == []
     assert document.value == value
     (remark,) = document.remarks
-    assert (remark.line, remark.count) == (line, count)
-    assert "is there twice: the last one counts" in remark.what
+    assert (remark.why, remark.line, remark.count) == (OddYaml.TWICE, line, count)
 
 
 def test_a_key_that_a_merge_brought_is_not_there_twice() -> None:
@@ -185,7 +185,7 @@ def test_a_plain_letter_is_told(letter: str) -> None:
     (document,), _ = read_documents(f"a: 'y'\nk: {letter}")
     assert document.value == {"a": "y", "k": letter}
     (remark,) = document.remarks
-    assert (remark.line, f"plain {letter} for a boolean" in remark.what) == (2, True)
+    assert (remark.why, remark.line, remark.value) == (OddYaml.LETTER, 2, letter)
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,12 @@ from emulator.objects.notices import (
     NotManifests,
     NotMirrored,
     NotRecursive,
+    OddPlace,
     PodRoutes,
     ProxiesDiffer,
     ProxyAssumed,
     RangesInferred,
     RealCommand,
-    Remark,
     UnreadableFlag,
 )
 from emulator.report.prose_of_limits import say_doubted
@@ -77,8 +77,8 @@ HOSTS, SUBNET = Prefix("172.18.0.0/16"), Prefix("10.244.0.0/16")
 
 SENTENCES: tuple[tuple[Notice, str], ...] = (
     (IgnoredFields("Node", ("spec.a", "status")), "Node: ignored spec.a, status (no meaning here)"),
-    (Remark(Problem("a.yaml", "is odd", line=7)), "a.yaml:7: is odd"),
-    (Remark(Problem("a.yaml", "is odd", line=7), 2), "a.yaml:7: is odd (and 2 more)"),
+    (OddPlace(Problem("a.yaml", "is odd", line=7)), "a.yaml:7: is odd"),
+    (OddPlace(Problem("a.yaml", "is odd", line=7), 2), "a.yaml:7: is odd (and 2 more)"),
     (
         NotManifests("d", ("d/a.yaml",)),
         "d: 1 file (a.yaml) left out: no manifest, since there is no kind in it",

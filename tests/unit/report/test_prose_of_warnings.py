@@ -1,5 +1,5 @@
-"""Tests why a Service has no address, no hints or no use for a slice: a sentence for each reason, word by
-word. (tests/unit/test_warnings.py has every code.)
+"""Tests a sentence for each reason why a Service has no address or no hints, a slice is not used, or a value
+is odd, word by word. (tests/unit/test_warnings.py has every code.)
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from emulator.objects.references import ObjectRef, service_ref
-from emulator.objects.warnings import Code, ManifestWarning, NoAddress, NoHints, UnusedSlice
+from emulator.objects.warnings import (
+    Code,
+    ManifestWarning,
+    NoAddress,
+    NoHints,
+    OddValue,
+    OddYaml,
+    UnusedSlice,
+)
 from emulator.report.prose_of_warnings import say_warning
 
 HINTS = "Service default/web has no topology hints, despite its annotation a: "
@@ -61,6 +69,26 @@ SLICES: dict[UnusedSlice, str] = {
     UnusedSlice.OTHER_PROXY: "left out: EndpointSlice default/s which its label l leaves to another proxy",
     UnusedSlice.NO_SERVICE: "left out: EndpointSlice default/s without the label l",
 }
+ODD: dict[OddValue, str] = {
+    OddValue.LEADING_ZEROS: (
+        "'010.1.2.3' is read as 10.1.2.3: leading zeros are decimal, as Kubernetes before 1.36 takes them"
+    ),
+    OddValue.IPV4_MAPPED: (
+        "'010.1.2.3' is read as 10.1.2.3: an IPv4-mapped address, which Kubernetes before 1.36 takes"
+    ),
+    OddValue.TWO_FAMILIES: ("'010.1.2.3': the IPv4 half is taken: podwire builds IPv4 networks only so far"),
+    OddValue.DUAL_STACK: "010.1.2.3: the IPv4 half is taken: podwire builds IPv4 networks only so far",
+    OddValue.TWO_POD_CIDRS: (
+        "podCIDR is '010.1.2.3', which counts: podCIDRs is left out, as the API server does"
+    ),
+    OddValue.NO_IP_ADDRESS: (
+        "'010.1.2.3' is no IP address: no balancer can give it, and the Service gets a free one"
+    ),
+}
+YAML: dict[OddYaml, str] = {
+    OddYaml.TWICE: "the key 'y' is there twice: the last one counts, as with kubectl",
+    OddYaml.LETTER: "kubectl takes a plain y for a boolean: write it in quotes where it is a word",
+}
 
 
 def say(code: Code, about: ObjectRef, **parts: Any) -> str:
@@ -85,3 +113,29 @@ def test_why_a_service_has_no_hints(why: NoHints) -> None:
 def test_why_a_slice_is_not_used(why: UnusedSlice) -> None:
     about = ObjectRef("EndpointSlice", "default/s")
     assert say(Code.UNUSED_SLICE, about, why=why, label="l") == SLICES[why]
+
+
+@pytest.mark.parametrize("code", [Code.ODD_VALUE, Code.IPV6])
+@pytest.mark.parametrize("why", OddValue)
+def test_what_is_odd_about_a_value(why: OddValue, code: Code) -> None:
+    about = service_ref("default/web", "spec.x")
+    said = say(code, about, why=why, value="010.1.2.3", meant="10.1.2.3")
+    assert said == f"Service default/web: spec.x: {ODD[why]}"
+
+
+def test_ipv6_that_is_left_out_has_no_place() -> None:
+    said = say(Code.IPV6, ObjectRef("", ""))
+    assert said == "IPv6 addresses are left out: podwire builds IPv4 networks only so far"
+
+
+@pytest.mark.parametrize("why", OddYaml)
+def test_what_yaml_says_otherwise(why: OddYaml) -> None:
+    about = service_ref("default/web")
+    assert say(Code.YAML, about, why=why, value="y", more=0) == YAML[why]
+    assert say(Code.YAML, about, why=why, value="y", more=2) == f"{YAML[why]} (and 2 more)"
+
+
+def test_a_step_without_flows_is_not_checked() -> None:
+    about = ObjectRef("FlowCheck", "default/c", "spec.steps[0]")
+    said = "has no flows, and no step follows: its change is not checked"
+    assert say(Code.UNCHECKED_STEP, about) == f"FlowCheck default/c: spec.steps[0]: {said}"
