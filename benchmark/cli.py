@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark import document, first_packets, pod_change, runs, scale, services, throughput
+from benchmark import document, first_packets, live, pod_change, runs, scale, services, throughput
 from benchmark.clusters import ROOT
 from benchmark.figures import Figure, Skipped
 from benchmark.measuring import Setting
@@ -34,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Setting], Iterator[Figure | Skipped]]] = {
     "first-packets": first_packets.measure_first_packets,
     "throughput": throughput.measure_throughput,
     "scale": scale.measure_scale,
+    "live": live.measure_live,
     "mininet": runs.measure_mininet,
 }
 RESULTS = ROOT / "scripts" / "bench.json"

@@ -139,7 +139,7 @@ def _run(setting: Setting, manifests: Path) -> Run:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         memory = 0.0
         while process.poll() is None:
-            memory = max(memory, _memory_of(process.pid))
+            memory = max(memory, memory_of(process.pid))
             time.sleep(_LOOK_EVERY)
         said = process.stderr.read() if process.stderr else ""
     seconds = time.perf_counter() - begin
@@ -156,12 +156,12 @@ def read_phases(said: str) -> dict[str, float]:
     return {name: float(seconds) for name, seconds in re.findall(r"([\w-]+) (\d+\.\d+)[,;]", said)}
 
 
-def _memory_of(root: int) -> float:
+def memory_of(root: int) -> float:
     """Returns the MiB that ``root`` and all its descendants have now; what two of them share counts once."""
-    return sum(map(_proportional_set_size, _descendants(root))) / 1024
+    return sum(map(_proportional_set_size, descendants(root))) / 1024
 
 
-def _descendants(root: int) -> Sequence[int]:
+def descendants(root: int) -> Sequence[int]:
     children: dict[int, list[int]] = {}
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         try:

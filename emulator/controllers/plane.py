@@ -81,6 +81,7 @@ from .shape import complete_nodes, make_nodes
 from .slices import (
     MANAGED_BY_LABEL,
     PodIndex,
+    SelectorIndex,
     Sources,
     given_slices,
     managers_of,
@@ -102,7 +103,7 @@ from .workloads import (
 NOW = "0001-01-01T00:00:00Z"  # the time of a cluster that does not live: no controller reads a clock
 WORKLOADS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
 _MOST_ROUNDS = 20  # a controller that still writes after so many is at fault
-_ONE_BY_ONE = 100_000  # Pods times Services that are compared singly; beyond it everything is made again
+_ONE_BY_ONE = 20_000  # Pods times Services that are compared singly; beyond it an index is made
 
 T = TypeVar("T")
 _ServiceKey = tuple[str, str]  # namespace, name
@@ -192,6 +193,7 @@ class ControlPlane:
         self._names: dict[str, set[str]] = {}  # by namespace: names that Pods have had
         self._made: dict[_ServiceKey, tuple[Key, ...]] = {}  # slices that a controller here made
         self._told_of: dict[_ServiceKey, Findings] = {}  # notices of making slices
+        self._foreign: tuple[Stored, ...] = ()  # slices that no controller here made
         self._given: tuple[tuple[EndpointSlice, ...], Findings] = ((), Findings())
         self._services: tuple[Draft[Service], ...] = ()
         self._by_name: tuple[Service, ...] = ()
@@ -545,73 +547,73 @@ class ControlPlane:
 
     def _reconcile_slices(self, events: Sequence[Event] | None) -> None:
         affected = None if events is None else self._affected(events)
-        if events is not None:
-            self._take_over(events)
-        made = {key for keys in self._made.values() for key in keys}
-        given = [one for one in self.store.list("EndpointSlice") if one.key not in made]
-        addressed = {draft.object.key for draft in self._services if draft.object.addressed}
+        if events is None or affected is None or self._take_over(events):
+            made = {key for keys in self._made.values() for key in keys}
+            self._foreign = tuple(one for one in self.store.list("EndpointSlice") if one.key not in made)
+        if affected is not None and not affected:
+            return
+        foreign = self._foreign
         findings = Findings()
-        slices = tuple(given_slices((one.object for one in given), addressed, findings))
+        addressed = {draft.object.key for draft in self._services if foreign and draft.object.addressed}
+        slices = tuple(given_slices((one.object for one in foreign), addressed, findings))
         self._given = slices, findings
         lost = [row.pod for row in self._waiting.pods if row.lost]
         pods = [one.object for key in self._placed if (one := self.store.get(key))]
-        zones = zones_of(self._nodes())
+        many = affected is None or len(affected) * len(pods) > _ONE_BY_ONE
         sources = Sources(
-            select=_selecting([*pods, *lost], everything=affected is None),
+            select=_selecting([*pods, *lost], everything=many),
             nodes=self._nodes(),
-            zones=zones,
+            zones=zones_of(self._nodes()),
             endpoints={(e.key.namespace, e.key.name): e.object for e in self.store.list("Endpoints")},
-            managers=managers_of(one.object for one in given),
+            managers=managers_of(one.object for one in foreign),
             seed=self._seed,
         )
-        present = {(draft.object.namespace, draft.object.name) for draft in self._services}
+        present = self._present()
         for key in [key for key in self._made if key not in present]:
             self._keep_slices(key, ())
             self._told_of.pop(key, None)
         names: dict[str, set[str]] = {}
-        for one in given:
+        for one in foreign:
             names.setdefault(one.key.namespace, set()).add(one.key.name)
         for key, mine in self._made.items():
             if affected is not None and key not in affected:
                 names.setdefault(key[0], set()).update(own.name for own in mine)
-        for draft in self._services:
-            service = draft.object
-            key = (service.namespace, service.name)
+        for key, draft in present.items():
             if affected is None or key in affected:
                 told = Findings()
-                new = service_slices(draft, sources, names.setdefault(service.namespace, set()), told)
+                new = service_slices(draft, sources, names.setdefault(key[0], set()), told)
                 self._keep_slices(key, new)
                 self._told_of.pop(key, None)
                 if told:
                     self._told_of[key] = told
-        told_of = self._told_of
-        every = (d.object for d in self._services if told_of)
-        rows = (told_of.get((service.namespace, service.name)) for service in every)
+        rows = map(self._told_of.get, present if self._told_of else ())
         self._findings["slices"] = Findings.join((findings, *filter(None, rows)))
+
+    def _present(self) -> Mapping[_ServiceKey, Draft[Service]]:
+        """Returns the Services by namespace and name, in their order."""
+        return self._once("present", _by_namespace_and_name, self._services)
 
     def _affected(self, events: Sequence[Event]) -> set[_ServiceKey] | None:
         """Returns the Services whose slices may change by ``events``; None: all."""
         made = {key for keys in self._made.values() for key in keys}
-        affected, pods = set[_ServiceKey](), list[Event]()
+        affected = set[_ServiceKey]()
+        selecting = self._once("selecting", SelectorIndex, self._services)
         for event in events:
             key = event.stored.key
             if key.kind == "Node" or (key.kind == "EndpointSlice" and key not in made):
                 return None
             if key.kind in ("Service", "Endpoints"):
                 affected.add((key.namespace, key.name))
+            elif key.kind == "EndpointSlice":  # somebody else changed or deleted one that is made here
+                affected.add((key.namespace, event.stored.object.serviceName))
             elif key.kind == "Pod":
-                pods.append(event)
-        if len(pods) * len(self._services) > _ONE_BY_ONE:
-            return None
-        return affected | {
-            (service.namespace, service.name)
-            for service in (draft.object for draft in self._services)
-            if any(_selects(service, pod) for event in pods for pod in _pods_of(event))
-        }
+                for pod in _pods_of(event):
+                    affected |= selecting.select(pod)
+        return affected
 
-    def _take_over(self, events: Sequence[Event]) -> None:
+    def _take_over(self, events: Sequence[Event]) -> bool:
         """Deletes the slices of a dump's controllers for each Service that changed, or whose Pods did: they
-        are made again here.
+        are made again here. Returns whether there was one.
         """
         changed = {
             (e.stored.key.namespace, e.stored.key.name)
@@ -619,16 +621,18 @@ class ControlPlane:
             if e.stored.key.kind == "Service" and (e.old is None or e.old.object != e.stored.object)
         }
         moved = [e for e in events if e.stored.key.kind == "Pod"]
-        services = {(d.object.namespace, d.object.name): d.object for d in self._services}
-        made = {key for keys in self._made.values() for key in keys}
-        for one in self.store.list("EndpointSlice"):
+        taken = False
+        for one in self._foreign:
             item: EndpointSlice = one.object
-            service = services.get((item.metadata.namespace, item.serviceName))
+            key = (item.metadata.namespace, item.serviceName)
+            draft = self._present().get(key)
             managed = item.metadata.labels.get(MANAGED_BY_LABEL, "").endswith(".k8s.io")
-            if one.key in made or service is None or not managed:
+            if draft is None or not managed or self.store.get(one.key) is None:
                 continue
-            if (service.namespace, service.name) in changed or any(_is_moved(service, e) for e in moved):
+            if key in changed or any(_is_moved(draft.object, event) for event in moved):
                 self.store.finalize(one.key)
+                taken = True
+        return taken
 
     def _keep_slices(self, key: _ServiceKey, slices: Sequence[EndpointSlice]) -> None:
         """Makes ``slices`` the only made slices of a Service in the store."""
@@ -747,6 +751,14 @@ class ControlPlane:
             known = self._derived[name] = (inputs, made)
         value: T = known[1]
         return value
+
+    def _once(self, name: str, function: Callable[[Any], T], value: Any) -> T:
+        """Returns ``function`` of ``value``; it is computed again only if that changes."""
+        known = self._derived.get(name)
+        if known is None or known[0][0] is not value:
+            known = self._derived[name] = ((value,), function(value))
+        made: T = known[1]
+        return made
 
     def _alike(self, name: str, now: tuple[T, ...], question: Callable[[T], Any]) -> tuple[T, ...]:
         """Returns the last tuple under ``name`` if ``question`` has the same answer for each of its elements
@@ -899,6 +911,10 @@ def _selecting(pods: Sequence[Pod], *, everything: bool) -> Callable[[str, Mappi
     ]
 
 
+def _by_namespace_and_name(services: Iterable[Draft[Service]]) -> dict[_ServiceKey, Draft[Service]]:
+    return {(draft.object.namespace, draft.object.name): draft for draft in services}
+
+
 def _selects(service: Service, pod: Pod) -> bool:
     selector = service.spec.selector
     return (
@@ -967,6 +983,9 @@ def _concerns_addresses(event: Event) -> bool:
 
 
 def _concerns_services(event: Event) -> bool:
+    if event.stored.key.kind == "Node" and event.old is not None and event.type == "MODIFIED":
+        moved: bool = event.old.object.internalIPs != event.stored.object.internalIPs
+        return moved
     return event.stored.key.kind in ("Service", "Node", "Namespace", "IPAddressPool")
 
 

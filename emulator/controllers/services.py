@@ -34,7 +34,12 @@ def complete_services(
     if len(ours) < len(services) or any(is_other(ip) for draft in ours for ip in _addresses(draft.object)):
         findings.ipv6_left_out()
     addressed = _cluster_ips(ours, networks, findings)
-    return _node_ports([replace(d, object=_defaults(d.object)) for d in addressed], seed, findings)
+    return _node_ports([_with(draft, _defaults(draft.object)) for draft in addressed], seed, findings)
+
+
+def _with(draft: Draft[Service], service: Service) -> Draft[Service]:
+    """Returns ``draft`` with ``service``; itself if that is its own."""
+    return draft if draft.object is service else replace(draft, object=service)
 
 
 def _addresses(service: Service) -> Iterator[str]:
@@ -54,6 +59,9 @@ def _of_other_family(service: Service) -> bool:
 
 def _defaults(service: Service) -> Service:
     spec = service.spec
+    families = (BUILT.word,) if spec.type != "ExternalName" else spec.ipFamilies
+    if spec.ipFamilies == families and all(port.targetPort is not None for port in spec.ports):
+        return service
     return replace(
         service,
         spec=replace(
@@ -62,7 +70,7 @@ def _defaults(service: Service) -> Service:
                 port if port.targetPort is not None else replace(port, targetPort=port.port)
                 for port in spec.ports
             ),
-            ipFamilies=(BUILT.word,) if spec.type != "ExternalName" else spec.ipFamilies,
+            ipFamilies=families,
         ),
     )
 
@@ -92,7 +100,7 @@ def _cluster_ips(
     for index, draft in enumerate(drafts):
         service = draft.object
         if service.headless:
-            result.append(replace(draft, object=_with_ips(service, ("None",))))
+            result.append(_with(draft, _with_ips(service, ("None",))))
             continue
         if not service.addressed:
             result.append(draft)
@@ -113,12 +121,15 @@ def _cluster_ips(
                     "set networking.serviceSubnet to a shorter prefix",
                 )
             ips = (ip,) if ip else ()
-        result.append(replace(draft, object=_with_ips(service, ips)))
+        result.append(_with(draft, _with_ips(service, ips)))
     return result
 
 
 def _with_ips(service: Service, ips: tuple[str, ...]) -> Service:
-    return replace(service, spec=replace(service.spec, clusterIP=ips[0] if ips else "", clusterIPs=ips))
+    spec, first = service.spec, ips[0] if ips else ""
+    if (spec.clusterIP, spec.clusterIPs) == (first, ips):
+        return service
+    return replace(service, spec=replace(spec, clusterIP=first, clusterIPs=ips))
 
 
 def _given_ips(service: Service) -> tuple[str, ...]:
@@ -282,4 +293,4 @@ def _with_node_ports(draft: Draft[Service], ports: _NodePorts, findings: Finding
         spec = replace(spec, ports=tuple(done))
     if _wants_health_check(service) and not spec.healthCheckNodePort:
         spec = replace(spec, healthCheckNodePort=allocate("healthCheckNodePort"))
-    return replace(draft, object=replace(service, spec=spec))
+    return draft if spec == service.spec else replace(draft, object=replace(service, spec=spec))

@@ -72,6 +72,26 @@ class PodIndex:
         return [pod for pod in rarest if matches_labels(selector, pod.metadata.labels)]
 
 
+class SelectorIndex:
+    """Finds the Services that select a Pod through an index of one label of each selector."""
+
+    def __init__(self, services: Iterable[Draft[Service]]) -> None:
+        self._by_label: dict[tuple[str, str, str], list[Service]] = {}
+        for service in (draft.object for draft in services):
+            for key, value in sorted(service.spec.selector.items())[:1]:
+                self._by_label.setdefault((service.namespace, key, value), []).append(service)
+
+    def select(self, pod: Pod) -> set[tuple[str, str]]:
+        """Returns the namespace and name of each Service whose selector matches ``pod``."""
+        labels = pod.metadata.labels
+        return {
+            (service.namespace, service.name)
+            for item in labels.items()
+            for service in self._by_label.get((pod.namespace, *item), ())
+            if matches_labels(service.spec.selector, labels)
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Holds the inputs of the EndpointSlice controllers. ``managers``: the managers of other slices, by

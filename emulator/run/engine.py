@@ -29,6 +29,8 @@ from ..store.objects import Key
 from ..workload.differences import TOLD
 from .live import Live
 
+_ANNOUNCED_AFTER = 0.2  # seconds
+
 T = TypeVar("T")
 
 
@@ -48,7 +50,7 @@ class Engine:
         tell: Callable[[ClusterState], None],
         say: Callable[[str], None],
     ) -> None:
-        """Starts with a kernel that holds ``state``, planned by ``proxy``. ``tell`` gets each state that the
+        """Starts with a kernel that holds ``state``, planned by ``proxy``. ``tell`` gets the state that the
         kernel has; ``say`` gets a sentence about each change that is refused, once.
         """
         self.plane, self.facts, self.state = plane, facts, state
@@ -59,7 +61,6 @@ class Engine:
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
-        self._told = 0.0
         self._listeners: tuple[tuple[Listener, ...], tuple[Listener, ...]] = ((), ())
 
     def poke(self) -> None:
@@ -118,7 +119,7 @@ class Engine:
                 return
             await self.in_kernel(lambda: self._change(plan, new))
             self.state = new
-            self._announce(new)
+            self._announce_soon()
             self._pods_are_up(new)
             self._follow()
         if self.facts.changed:
@@ -175,19 +176,16 @@ class Engine:
         self.plane.elapse(name)
         self.poke()
 
-    def _announce(self, state: ClusterState) -> None:
-        """Announces ``state``, no more than twice a second."""
-        loop = asyncio.get_running_loop()
-        if self._told + 0.5 <= loop.time():
-            self._told = loop.time()
-            self._tell(state)
-        elif "announce" not in self._timers:
-            when = self._told + 0.5
-            self._timers["announce"] = when, loop.call_at(when, self._announce_late)
+    def _announce_soon(self) -> None:
+        """Announces the state a moment later: what is announced is long, and packets do not wait for it."""
+        if "announce" not in self._timers:
+            loop = asyncio.get_running_loop()
+            when = loop.time() + _ANNOUNCED_AFTER
+            self._timers["announce"] = when, loop.call_at(when, self._announce)
 
-    def _announce_late(self) -> None:
+    def _announce(self) -> None:
         self._timers.pop("announce", None)
-        self._announce(self.state)
+        self._tell(self.state)
 
     def _complain(self, what: str) -> None:
         if what not in self._said:

@@ -205,3 +205,15 @@ def test_a_node_that_finds_no_room_is_told() -> None:
         "{role: control-plane, addresses: [172.18.0.2]}, {role: worker}", hostSubnet="172.18.0.0/30"
     )
     assert "hostSubnet 172.18.0.0/30 is too small" in "\n".join(map(str, problems_of(tiny, balancer)))
+
+
+WEB = service("web", "selector: {app: web}, ports: [{port: 80}]")
+
+
+def test_a_slice_that_somebody_deletes_is_made_again() -> None:
+    """Holds what the EndpointSlice controller does: a Service has its slice, whatever users delete."""
+    plane = plane_of(NODES, pod("web", labels="app: web"), WEB)
+    before = settled(plane)
+    (slice_,) = (one for one in plane.store.list("EndpointSlice") if one.object.serviceName == "web")
+    plane.store.finalize(slice_.key)
+    assert settled(plane).endpointSlices == before.endpointSlices
