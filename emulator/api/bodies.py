@@ -27,8 +27,8 @@ class _MalformedError(ValueError):
 
 
 def decode(body: bytes, media: str, kind: str = "") -> dict[str, Any]:
-    """Returns the object that ``body`` is, of media type ``media`` ("": JSON). ``kind``: that it should be.
-    Raises ApiError.
+    """Returns the object in ``body``, of media type ``media`` ("": JSON). ``kind`` is the kind that it should
+    have. Raises ApiError.
     """
     if media in ("", JSON):
         try:
@@ -83,7 +83,7 @@ _COMPLAINTS = {
 
 
 def _complaint(error: json.JSONDecodeError) -> str:
-    """Returns what Go says of a text that is no JSON."""
+    """Returns Go's error message for a text that is no JSON."""
     if error.pos >= len(error.doc) or error.msg.startswith("Unterminated"):
         return "unexpected end of JSON input"
     where = next((words for start, words in _COMPLAINTS.items() if error.msg.startswith(start)), "in value")

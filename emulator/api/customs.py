@@ -22,7 +22,7 @@ _VERSION = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 
 
 def complete(document: dict[str, Any], schema: Schema) -> list[Violation]:
-    """Prunes an object, fills in defaults, and returns what the schema forbids of it."""
+    """Prunes an object, fills in defaults, and returns its violations of the schema."""
     prune(document, schema)
     fill(document, schema)
     return validate(document, schema)
@@ -32,7 +32,7 @@ def complete(document: dict[str, Any], schema: Schema) -> list[Violation]:
 
 
 def violations(definition: Mapping[str, Any]) -> list[Violation]:
-    """Returns what is wrong with a definition."""
+    """Returns the faults of a definition."""
     found: list[Violation] = []
 
     def must(field: str, fits: bool, message: str, reason: str = "FieldValueInvalid") -> None:
@@ -120,7 +120,7 @@ def _go_version(version: Any) -> dict[str, Any]:
 
 
 def scale_violations(document: Mapping[str, Any], path: Sequence[str]) -> list[Violation]:
-    """Returns what is wrong with the number of replicas at ``path`` of a custom resource (apiextensions-
+    """Returns the faults of the number of replicas at ``path`` of a custom resource (apiextensions-
     apiserver, pkg/registry/customresource/validator.go).
     """
     value: Any = document

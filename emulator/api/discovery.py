@@ -115,7 +115,7 @@ def resources(name: str, version: str, catalog: Catalog) -> Document | None:
 
 
 def _storage_hash(one: Resource) -> str:
-    """Returns what tells in which version a resource is stored (k8s.io/apiserver, endpoints/discovery,
+    """Returns the hash of the version in which a resource is stored (k8s.io/apiserver, endpoints/discovery,
     StorageVersionHash).
     """
     digest = sha256(f"{one.group}/{one.storage or one.version}/{one.kind}".encode()).digest()

@@ -42,7 +42,9 @@ class Pairs(dict[str, Any]):
 
 
 class _WrongTypeError(Exception):
-    """Says what Go's decoder says, and in ``restoring`` what the converter of strategic merges says."""
+    """Reports a value of a wrong type in the words of Go's decoder; ``restoring`` has those of the converter
+    of strategic merges.
+    """
 
     restoring = ""
 

@@ -1,4 +1,4 @@
-"""Says which fields an update may not change, in kube-apiserver's words (pkg/apis/*/validation)."""
+"""Finds the changes that an update may not make, in kube-apiserver's words (pkg/apis/*/validation)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _POD = (
 def violations_of_update(
     old: Mapping[str, Any], new: Mapping[str, Any], kind: str, subresource: str
 ) -> list[Violation]:
-    """Returns what is forbidden of the change from ``old`` to ``new``."""
+    """Returns the forbidden changes from ``old`` to ``new``."""
     return [] if subresource else [*_violations(old, new, kind)]
 
 

@@ -1,4 +1,4 @@
-"""Says who wrote which field: ``metadata.managedFields`` of every write, and server-side apply.
+"""Keeps the writer of each field in ``metadata.managedFields``, at every write, and applies server-side.
 
 An entry is of one manager, operation (Apply, or Update of a version) and subresource. A write by Update
 takes the fields that it changes from all others; an apply owns what it says, shares what others say alike,
@@ -83,7 +83,7 @@ Entries = dict[Owner, Entry]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Describes one write: who, when (RFC 3339, UTC), by which subresource, by which schema.
+    """Describes one write: its manager, time (RFC 3339, UTC), subresource and schema.
 
     ``schema`` is the ``openAPIV3Schema`` of a custom resource's version, None of Kubernetes' own kinds.
     ``status`` says whether the kind has a status subresource, for a custom resource.
@@ -132,7 +132,7 @@ def update(live: Document | None, new: Document, write: Write) -> Document:
 
 
 def apply(live: Document | None, config: Document, write: Write, *, force: bool = False) -> Document:
-    """Returns what becomes of ``live`` (None: it is created) by a server-side apply of ``config``.
+    """Returns ``live`` (None: it is created) after a server-side apply of ``config``.
 
     An apply that changes nothing returns ``live`` as it was, times and all. Raises ApiError: 409 with a
     cause for each field that somebody else owns, 400 for another kind or version and for managed fields in
@@ -267,7 +267,7 @@ def _applied(
 
 
 def _pruned(types: typed.Types, merged: Any, entries: Entries, last: Paths) -> Any:
-    """Returns the document without what its applier said last time, and nobody owns now."""
+    """Returns the document without the fields that its applier named last time and nobody owns now."""
     everything = types.with_fields(types.paths(merged))
     cut = types.remove(merged, types.with_fields(last))
     rest = types.with_fields(types.paths(cut)) if cut is not typed.ABSENT else NONE
@@ -278,7 +278,9 @@ def _pruned(types: typed.Types, merged: Any, entries: Entries, last: Paths) -> A
 
 
 def _taken_over(types: typed.Types, live: Document | None, write: Write) -> Paths:
-    """Returns what ``kubectl apply --server-side`` may take: what its client-side applies last said."""
+    """Returns the fields that ``kubectl apply --server-side`` may take over: those of its last client-side
+    apply.
+    """
     if write.manager != CLIENT_SIDE or live is None:
         return NONE
     annotations = (live.get("metadata") or {}).get("annotations") or {}
@@ -477,7 +479,7 @@ def _empty(document: Document) -> Document:
 
 
 def _reset(document: Document, write: Write) -> tuple[Path, ...]:
-    """Returns what a write of this kind and subresource cannot change."""
+    """Returns the fields that a write of this kind and subresource cannot change."""
     key = (document.get("apiVersion", ""), document.get("kind", ""))
     kubernetes = schemas.schema_of(*key)
     if write.subresource == "status":

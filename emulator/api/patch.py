@@ -33,10 +33,10 @@ _ORDER = "$setElementOrder/"
 
 
 def apply_patch(form: str, current: Document, body: bytes, resource: Resource) -> Document:
-    """Returns what becomes of ``current`` by a patch of media type ``form``; ``current`` stays as it is.
+    """Returns a copy of ``current`` after a patch of media type ``form``.
 
-    Raises ApiError: 400 for what is no patch, 415 for another media type (and for a strategic merge of a
-    custom resource), 413 for more than 10,000 operations, 422 for operations that do not fit, 500 for a
+    Raises ApiError: 400 for a body that is no patch, 415 for another media type (and for a strategic merge
+    of a custom resource), 413 for more than 10,000 operations, 422 for operations that do not fit, 500 for a
     strategic merge that cannot be done (kube-apiserver answers so).
     """
     schema = schemas.schema_of(resource.apiVersion, resource.kind)
@@ -199,7 +199,7 @@ def _strategy(schema: schemas.Schema) -> str:
 
 
 def _retain(original: Document, patch: Document) -> None:
-    """Removes from ``original`` what ``$retainKeys`` does not name."""
+    """Removes the fields of ``original`` that ``$retainKeys`` does not name."""
     if _RETAIN not in patch:
         return
     kept = patch.pop(_RETAIN)
@@ -250,7 +250,7 @@ def _merge_list(old: list[Any], patch: list[Any], schema: schemas.Schema) -> lis
 
 
 def _special(old: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any]]:
-    """Does what items with ``$patch`` say; returns the list and the items without."""
+    """Applies the items with ``$patch``; returns the list and the other items."""
     plain = []
     replaced = False
     for item in patch:

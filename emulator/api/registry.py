@@ -55,7 +55,7 @@ _SCALED = ("Deployment", "ReplicaSet", "StatefulSet", "ReplicationController")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Describes what a request is about; ``name`` is "" for a collection."""
+    """Names the object of a request; ``name`` is "" for a collection."""
 
     resource: Resource
     namespace: str = ""
@@ -65,7 +65,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Describes who asks, and the name under which managed fields are recorded."""
+    """Describes the user of a request, and the name under which managed fields are recorded."""
 
     user: User
     manager: str = "unknown"
@@ -460,7 +460,7 @@ class Registry:
             raise status.invalid(resource, stored.key.name, causes)
 
     def _react(self, stored: Stored, resource: Resource) -> None:
-        """Does what an API server itself does after a write."""
+        """Marks a CustomResourceDefinition that was written as established."""
         if resource.kind == customs.DEFINED:
             established = customs.established(render(stored), self.now())
             if established is not None:
@@ -886,7 +886,9 @@ def _check_versions(resource: Resource, name: str, new: Document, old: Document)
 
 
 def _merged_update(old: Document, body: Document, target: Target) -> Document:
-    """Returns what an update may change of ``old``: all but the status, or of a subresource that alone."""
+    """Returns the part of ``old`` that an update may change: all but the status, or that of a subresource
+    alone.
+    """
     if target.subresource == "status":
         return status_updated(target.resource, body, old)
     if target.subresource == "finalize":

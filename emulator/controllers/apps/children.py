@@ -1,5 +1,5 @@
-"""Finds what belongs to a controlling object: adopts what its selector matches, releases what it no longer
-does, and tells whom an event concerns.
+"""Keeps the dependents of a controlling object: adopts those that its selector matches, and releases those
+that it no longer does. Finds the controlling objects that an event concerns.
 
 The rules are pkg/controller/controller_ref_manager.go's. An object belongs to the one controller that its
 ownerReferences name; one without controller belongs to whoever selects it first.
