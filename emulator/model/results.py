@@ -53,10 +53,10 @@ class FlowResult:
 class Requirement:
     """Holds one sentence of the Kubernetes network model, and what the packets and interfaces say about it.
 
-    ``breach`` is the first fact against it, ``more`` the number of other facts against it. ``asked`` is false
-    if nothing of the run bears on it; it is "unknown" then, and where the evidence was lost. ``mode`` has
-    every ClusterIP on ``service_interface`` of the nodes ("": on none). ``about``: the flow or the Deployment
-    of a step that it is about ("": the whole cluster), and ``most`` the number of requests that may be lost.
+    ``breach`` is the first fact against it (some may be allowed), ``more`` the number of other facts against
+    it. ``asked`` is false if nothing of the run bears on it; it is "unknown" then, and where the evidence was
+    lost. ``mode`` has every ClusterIP on ``service_interface`` of the nodes ("": on none). ``about``: the
+    flow or the Deployment of a step that it is about ("": the whole cluster); ``most`` requests may be lost.
     """
 
     sentence: Sentence

@@ -221,7 +221,8 @@ def _requirements(report: Report, screen: Screen, *, every: bool) -> str:
     """
     lines: list[str] = []
     for requirement in report.requirements:
-        if requirement.verdict == "fail" or (every and requirement.verdict == "pass"):
+        told = every or requirement.about  # one of a step is always of interest
+        if requirement.verdict == "fail" or (told and requirement.verdict == "pass"):
             word = screen.paint.verdict(requirement.verdict)
             facts = f" ({count(requirement.checked, 'fact')})" if every else ""
             lines += screen.say(f"{say_sentence(requirement)}{facts}", f"{word}  ", "      ")

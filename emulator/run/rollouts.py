@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -65,6 +65,7 @@ from .up import Settings, settled
 from .watching import Follower
 
 _BEFORE, _AFTER = 0.5, 0.5  # seconds of traffic before the change, and when all has come to rest
+_PATIENCE = 60.0  # seconds for Deployments that a step does not roll out
 _LOOK = 0.05  # seconds between two looks at the taps, and at a roll-out
 
 
@@ -274,8 +275,7 @@ class _Play:
         engine, live = self._engine, self._live
         scripted = self._living.scripted
         await engine.settled()
-        for one in self._living.plane.store.list("Deployment"):
-            await self._rolled_out(one.key)
+        await self._rest()
         with closing(
             Prober(
                 live.applied.namespaces,
@@ -309,7 +309,7 @@ class _Play:
                 key = Key("Deployment", step.rollout.namespace, step.rollout.deployment)
                 progress = await self._rolled_out(key)
                 self.judged.append(judge_rollout(f"{step.name}, {key}", progress))
-            await self._gone()
+            await self._rest()
             await asyncio.sleep(step.wait + (_AFTER if traffic else 0))
         finally:
             if traffic:
@@ -330,9 +330,12 @@ class _Play:
                 return progress
             await asyncio.sleep(_LOOK)
 
-    async def _gone(self) -> None:
-        """Waits until no Pod is ending any more, in the kernel too."""
+    async def _rest(self) -> None:
+        """Waits until every Deployment is rolled out, for a time, and no Pod is ending any more."""
         store = self._living.plane.store
+        with suppress(asyncio.TimeoutError):
+            for one in store.list("Deployment"):
+                await asyncio.wait_for(self._rolled_out(one.key), _PATIENCE)
         while any(one.deletionTimestamp and not one.finalizers for one in store.list("Pod")):
             await asyncio.sleep(_LOOK)
         await self._engine.settled()

@@ -30,20 +30,27 @@ def judge_traffic(
     places: PodPlaces,
     most: int,
 ) -> Requirement:
-    """Returns whether no more than ``most`` requests of ``flow`` were lost. ``journeys`` are by the place in
-    ``attempts``, which are those of every flow; ``events`` and ``places`` are those of the step.
+    """Returns whether no more than ``most`` requests of ``flow`` were lost, and the first that was, if any.
+
+    ``journeys`` are by the place in ``attempts``, which are those of every flow; ``events`` and ``places``
+    are those of the step.
     """
     own = [(index, one) for index, one in enumerate(attempts) if one.flow == flow.name]
     lost = sorted(((index, one) for index, one in own if one.error), key=lambda row: row[1].started)
     about, checked = flow.name, len(own)
     if not own:
         return Requirement(sentence=Sentence.TRAFFIC, verdict="unknown", checked=0, about=about, most=most)
-    if len(lost) <= most:
-        return Requirement(sentence=Sentence.TRAFFIC, verdict="pass", checked=checked, about=about, most=most)
-    index, one = lost[0]
-    breach = Lost(checked, len(lost), most, explain(flow, one, journeys.get(index), events, places))
+    breach = None
+    if lost:
+        index, one = lost[0]
+        breach = Lost(checked, len(lost), most, explain(flow, one, journeys.get(index), events, places))
     return Requirement(
-        sentence=Sentence.TRAFFIC, verdict="fail", checked=checked, breach=breach, about=about, most=most
+        sentence=Sentence.TRAFFIC,
+        verdict="pass" if len(lost) <= most else "fail",
+        checked=checked,
+        breach=breach,
+        about=about,
+        most=most,
     )
 
 

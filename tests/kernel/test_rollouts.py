@@ -133,3 +133,14 @@ def test_what_does_not_go_with_it_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in real.stderr
     script = podwire("plan", str(file))
     assert script.returncode == 0
+
+
+def test_the_shipped_topology_loses_requests_with_one_roll_out_and_none_with_the_other() -> None:
+    done = podwire("rolling-update", "-o", "json", "--captures", "none", "--proxy-mode", "nftables")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    rows = {one["name"]: one["reason"] for one in json.loads(done.stdout)["requirements"]}
+    hasty, patient = (
+        rows[f"traffic: rolling-update, the {who} one rolls out: outside"] for who in ("hasty", "patient")
+    )
+    assert " lost; the first at " in hasty
+    assert patient == ""
