@@ -15,6 +15,7 @@ from emulator.objects.config import IPVSScheduler
 from emulator.objects.kinds import EndpointPort, EndpointSlice
 from emulator.oracle.expectations import expect
 from emulator.report.prose import say
+from emulator.report.prose_of_requirements import say_sentence
 from emulator.verdicts.requirements import check_requirements
 from tests.unit.oracle.promises import (
     LOCAL,
@@ -160,7 +161,7 @@ def test_a_cluster_ip_is_on_no_interface_but_the_nodes(netns: str, verdict: str)
         "cluster-ip-on-no-interface"
     ]
     assert found.verdict == verdict
-    assert "kube-ipvs0" in found.text
+    assert "kube-ipvs0" in say_sentence(found)
 
 
 def test_a_node_is_seen_as_the_address_that_it_dialled() -> None:
