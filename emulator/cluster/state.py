@@ -37,6 +37,7 @@ from ..objects.kinds import (
     Workload,
 )
 from ..objects.notices import InputNotice
+from ..objects.releases import CURRENT, RELEASES, Release
 from ..objects.warnings import ManifestWarning
 from .podnetwork import PodNetworkFacts
 
@@ -74,7 +75,8 @@ class Program(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxySettings:
     """Holds the settings of every node's kube-proxy. ``localMode`` "" means that there is no local-traffic
-    detector. ``program`` None: podwire makes the rules.
+    detector. ``program`` None: podwire makes the rules. ``release`` is the one whose behaviour is modelled
+    (:mod:`emulator.objects.releases`).
     """
 
     mode: ProxyMode = DEFAULT_MODE
@@ -87,6 +89,12 @@ class ProxySettings:
     ipvsTimeouts: IPVSTimeouts = IPVSTimeouts()
     strictARP: bool = False
     program: Program | None = None
+    release: str = CURRENT
+
+    @property
+    def behaviour(self) -> Release:
+        """Returns what depends on the release."""
+        return RELEASES[self.release]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import get_args
 
 from ..kernel.environment import DEFAULT_TOPOLOGY
 from ..objects.proxymodes import ProxyMode
+from ..objects.releases import CURRENT, RELEASES
 from ..report.output import COLOR
 from .parser import file_name
 
@@ -138,6 +139,13 @@ def add_kube_proxy(parser: argparse.ArgumentParser) -> None:
         type=file_name,
         metavar="PATH",
         help="run this real kube-proxy on every node, instead of making its rules",
+    )
+    parser.add_argument(
+        "--kube-proxy-version",
+        metavar="VERSION",
+        choices=tuple(RELEASES),
+        default="",
+        help=f"the release that podwire's rules are of: {', '.join(RELEASES)} (default: {CURRENT})",
     )
 
 

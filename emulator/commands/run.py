@@ -56,7 +56,14 @@ def run(args: argparse.Namespace) -> int:
     ignore = known_codes(args.ignore)
     inventory = load_targets(args)
     program = find_program(args)
-    scenario = play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=args.run, program=program)
+    scenario = play(
+        inventory,
+        seed=args.seed,
+        proxy_mode=args.proxy_mode,
+        run=args.run,
+        program=program,
+        release=args.kube_proxy_version,
+    )
     options = Options(
         output=args.output,
         json=args.json,

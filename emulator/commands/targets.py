@@ -20,13 +20,22 @@ def play_targets(args: argparse.Namespace, *, run: bool = False) -> Scenario:
 
     inventory = load_targets(args)
     program = find_program(args)
-    return play(inventory, seed=args.seed, proxy_mode=args.proxy_mode, run=run, program=program)
+    return play(
+        inventory,
+        seed=args.seed,
+        proxy_mode=args.proxy_mode,
+        run=run,
+        program=program,
+        release=getattr(args, "kube_proxy_version", ""),
+    )
 
 
 def find_program(args: argparse.Namespace) -> Program | None:
     """Returns the real kube-proxy that ``--kube-proxy`` names, None without that option."""
     if getattr(args, "kube_proxy", None) is None:
         return None
+    if args.kube_proxy_version:
+        raise UsageError("--kube-proxy says its version itself: leave --kube-proxy-version out")
     from ..run.kubeproxies import find_program
 
     return find_program(args.kube_proxy)

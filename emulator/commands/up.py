@@ -57,6 +57,7 @@ def up(args: argparse.Namespace) -> int:
         iptables=args.iptables or "",
         verbose=args.verbose,
         program=find_program(args),
+        release=args.kube_proxy_version,
     )
     return run_up(load_targets(args), settings)
 

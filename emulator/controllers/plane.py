@@ -39,6 +39,7 @@ from ..objects.kinds import (
     Workload,
 )
 from ..objects.references import ObjectRef
+from ..objects.releases import CURRENT, known_release
 from ..objects.selectors import matches_labels
 from ..objects.warnings import ManifestWarning
 from ..store.errors import ExpiredError
@@ -166,9 +167,11 @@ class ControlPlane:
         workloads: Sequence[Controller] = (),
         now: str = NOW,
         program: Program | None = None,
+        release: str = "",
     ) -> None:
         """Writes the objects of ``inventory``. ``seed`` draws names and node ports; ``proxy_mode`` overrides
-        the input's; ``run``: commands of containers may run; ``program``: a real kube-proxy makes the rules.
+        the input's; ``run``: commands of containers may run; ``program``: a real kube-proxy makes the rules,
+        ``release``: the one whose behaviour is modelled ("": that of ``program``, or the current one).
         ``workloads``: the cluster lives, and these controllers make the Pods of its workloads; whoever holds
         it says the time (:attr:`now`), lets controllers run that asked for it (:meth:`wake`), and asks the
         store for its events.
@@ -182,6 +185,7 @@ class ControlPlane:
         self.blame: tuple[Origin, str] | None = None
         self._inventory, self._seed, self._proxy_mode, self._run = inventory, seed, proxy_mode, run
         self._program = program
+        self._release = known_release(program.release) if program else release or CURRENT
         cluster = inventory.cluster
         self._origin = cluster.origin if cluster else Origin(inventory.name)
         self._seen: dict[str, int] = {}  # by controller: the last version that it has seen
@@ -677,7 +681,7 @@ class ControlPlane:
             settings = proxy_settings(
                 inventory, networks, self._flags, self._proxy_mode, self._findings["proxy"]
             )
-            self._proxy = replace(settings, program=self._program)
+            self._proxy = replace(settings, program=self._program, release=self._release)
         proxy = self._proxy
         if proxy.mode in WITHOUT_HEALTH_CHECKS:
             listeners = self._derive("relaying", _without_health_checks, listeners)

@@ -51,12 +51,15 @@ def play(
     proxy_mode: ProxyMode | None = None,
     run: bool = False,
     program: Program | None = None,
+    release: str = "",
 ) -> Scenario:
     """Returns the cluster that ``inventory`` describes (:func:`settle`), and the state after each step of its
     FlowChecks. The steps of each FlowCheck begin with the cluster as it is at first. ``program``: a real
-    kube-proxy makes the rules.
+    kube-proxy makes the rules; ``release``: the one that podwire's rules are of ("": the current one).
     """
-    plane = ControlPlane(inventory, seed=seed, proxy_mode=proxy_mode, run=run, program=program)
+    plane = ControlPlane(
+        inventory, seed=seed, proxy_mode=proxy_mode, run=run, program=program, release=release
+    )
     plane.reconcile()
     first = plane.snapshot(inventory.flowChecks)
     if problems := plane.findings.problems:

@@ -81,17 +81,17 @@ class Conntrack:
         _, src, dst = _read_tuple(attributes(payload, _NFGENMSG)[CTA_TUPLE_ORIG])
         return src, dst
 
-    def forget(self, wrong: Collection[tuple[int, Endpoint, Endpoint]]) -> None:
-        """Deletes every connection that is one of ``wrong``: protocol, dialled endpoint, answering endpoint.
-        Raises OSError.
+    def forget(self, wrong: Collection[tuple[int, Endpoint, Endpoint | None]]) -> None:
+        """Deletes every connection that is one of ``wrong``: protocol, dialled endpoint, answering endpoint
+        (None: any). Raises OSError.
 
         One that has ended by itself in the meantime is no error.
         """
-        for row in self._dump({server.address.family for _, _, server in wrong}):
+        for row in self._dump({dialled.address.family for _, dialled, _ in wrong}):
             protocol, _, dialled = _read_tuple(row[CTA_TUPLE_ORIG])
             _, server, _ = _read_tuple(row[CTA_TUPLE_REPLY])
             # by its id too: not a later connection with the same tuple
-            if (protocol, dialled, server) in wrong:
+            if (protocol, dialled, server) in wrong or (protocol, dialled, None) in wrong:
                 self._send(
                     IPCTNL_MSG_CT_DELETE,
                     NLM_F_ACK,

@@ -15,6 +15,7 @@ from .flows import Flow, SourcePlace
 from .frames import Health
 from .journeys import Journey
 from .notices import Notice
+from .reasons import Why
 from .requirements import Breach, Sentence
 
 Verdict = Literal["pass", "fail", "unknown"]
@@ -47,6 +48,14 @@ class FlowResult:
     # the verdict rests on silence: a packet that was lost without a trace would explain it
     silent: bool = False
     took: int = 0  # nanoseconds from the first attempt to the end of the last
+
+    @property
+    def stays_bound(self) -> bool:
+        """Returns whether a UDP client was to go on being led to an endpoint that answers no more: what it
+        sends next is, too.
+        """
+        bound = self.expected.because.why is Why.CONNECTION_BOUND and self.flow.protocol == "UDP"
+        return bound and not self.observed.backends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +167,9 @@ class Report:
     strict: bool = False  # warnings count as failures
     # Pod (namespace/name) with a drawn name → the name that another run gives it, too
     replicas: Mapping[str, str] = field(default_factory=dict)
+    # kube-proxy's, whose behaviour is modelled; with ``program`` the one that it says it is
+    release: str = ""
+    program: str = ""  # the path of the real kube-proxy that made the rules
     directory: str = ""  # the place of the evidence, as the user named it ("": it goes nowhere)
 
     @property

@@ -10,7 +10,7 @@ from ..model.expectations import Expectation, Possibilities, Possibility
 from ..model.flows import Flow
 from ..model.reasons import Reason, Why
 from ..model.results import FlowResult
-from ..net import Endpoint
+from ..net import Endpoint, is_loopback
 from .choice import choose_endpoints
 from .destination import Translation
 from .direct import (
@@ -33,7 +33,7 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     backend = next(iter(before.observed.backends), None)
     if backend is None:
         return None
-    if flow.protocol == "UDP" and not (met and _keeps_udp_clients(facts, met, backend)):
+    if flow.protocol == "UDP" and not _keeps_udp_clients(facts, flow, met, backend):
         return None
     if (
         facts.deviates("ends connections with the Service")
@@ -70,14 +70,34 @@ def expect_kept(facts: Facts, flow: Flow, met: Translation | None, before: FlowR
     )
 
 
-def _keeps_udp_clients(facts: Facts, met: Translation, backend: Endpoint) -> bool:
-    """Returns whether a UDP client that was led to ``backend``, and never stops sending, still is."""
+def _keeps_udp_clients(facts: Facts, flow: Flow, met: Translation | None, backend: Endpoint) -> bool:
+    """Returns whether a UDP client that was led to ``backend``, and never stops sending, still is. ``met``
+    None: it dials no Service any more.
+    """
     stays = facts.semantics.udp_stays
+    if stays == "while it serves" and backend != Endpoint.of(flow.to.ip, flow.to.port):
+        return _is_left(facts, met, flow.to.ip, backend)
+    if met is None:
+        return False
     if stays == "until it is refused":
         return outcome_at(facts, backend.address, backend.port, "UDP") != "rejected"
     if stays == "while it is chosen":  # and who was silent may be forgotten (docs/semantics 13)
         return backend in choose_endpoints(facts, met) and not facts.state.proxy.ipvsTimeouts.udp
     return any(c.backend == backend and (c.ready or c.draining) for c in met.endpoints.candidates)
+
+
+def _is_left(facts: Facts, met: Translation | None, ip: str, backend: Endpoint) -> bool:
+    """Returns whether kube-proxy leaves the node's entry of a UDP client that dialled ``ip`` and was led to
+    ``backend``.
+    """
+    cleanup = facts.state.proxy.behaviour.udp_cleanup
+    if met is None:
+        return cleanup != "of what went" or ip not in facts.state.serviceSubnet
+    serving = {c.backend for c in met.endpoints.candidates if c.ready or c.draining}
+    if serving or cleanup in ("of what went", "of every Service"):
+        return backend in serving
+    at_node = is_loopback(ip) or any(ip in ips for ips in facts.node_ips.values())
+    return cleanup == "of served Services" or at_node
 
 
 def _to_an_open_connection(end: Possibility) -> Possibility:

@@ -62,7 +62,10 @@ def outcome_at(
     if through_node and facts.is_local_everywhere(ip):
         return "rejected"
     if through_node and facts.semantics.guards_service_subnet and ip in facts.state.serviceSubnet:
-        return "rejected" if ip in facts.table.cluster_ips else "dropped"
+        if ip in facts.table.cluster_ips:
+            return "rejected"
+        if facts.state.proxy.behaviour.drops_unowned:
+            return "dropped"
     return "dropped" if is_unanswered(facts, ip) or not Address(ip).unicast else "unreachable"
 
 

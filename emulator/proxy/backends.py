@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from ..cluster.state import ClusterState
 from ..objects.config import ProxyMode
@@ -40,7 +41,7 @@ BACKENDS: Mapping[ProxyMode, Backend] = {
         kernel=("iptables", "ip_vs"),
         rules=ipvs.rules,
         explain=ipvs.explain,
-        stale=stale_connections,
+        stale=partial(stale_connections, cleanup="of what went"),
         fresh_ports=True,
         prints=("ipvsadm-save", "-n"),
     ),

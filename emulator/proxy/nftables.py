@@ -27,6 +27,7 @@ from typing import NamedTuple
 from ..cluster.state import ClusterState
 from ..net import Address, Prefix, collapse_prefixes, host_prefix, loopback
 from ..objects.kinds import Node
+from ..objects.releases import CURRENT, RELEASES, Release
 from ..plan.checked import identifier, quoted
 from ..plan.nft import NftChain, NftTable
 from ..plan.origins import (
@@ -64,7 +65,7 @@ COMMENT_LENGTH = 128  # the longest that nft takes (libnftnl's NFTNL_UDATA_COMME
 _NEW = "ct state new jump"
 
 
-def frame(service_cidr: Prefix) -> dict[str, NftChain]:
+def frame(service_cidr: Prefix, release: Release = RELEASES[CURRENT]) -> dict[str, NftChain]:
     """Returns the chains that every node has, whatever the Services are.
 
     Source ranges apply to the dialled address, so they are checked before translation. Hooks after it only
@@ -72,6 +73,8 @@ def frame(service_cidr: Prefix) -> dict[str, NftChain]:
     """
     words = words_of(service_cidr.family)
     source, destination = words.source, words.destination
+    drop = f'{destination} {service_cidr} drop comment "no Service has this address"'
+    unowned = [drop] if release.drops_unowned else []
     checks = f"{_NEW} service-endpoints-check", f"{_NEW} cluster-ips-check"
     return {
         "filter-prerouting-pre-dnat": _base(
@@ -95,7 +98,7 @@ def frame(service_cidr: Prefix) -> dict[str, NftChain]:
         "firewall-check": _chain(f"{words.by_address} vmap @firewall-ips"),
         "cluster-ips-check": _chain(
             f'{destination} @cluster-ips reject comment "a port that this Service does not have"',
-            f'{destination} {service_cidr} drop comment "no Service has this address"',
+            *unowned,
         ),
         "reject-chain": _chain("reject"),
         "services": _chain(
@@ -406,7 +409,9 @@ def _table(state: ClusterState, name: str, *, asked: bool) -> tuple[NftTable, Pa
             parts.origins = ServiceOrigins(service.key, slices)
         ports = ports_of(service, slices, state.family)
         place.add(parts, ports, place.choices(ports))
-    return make_table(parts, frame(state.serviceSubnet), node_port_ips(state, name)), parts
+    return make_table(
+        parts, frame(state.serviceSubnet, state.proxy.behaviour), node_port_ips(state, name)
+    ), parts
 
 
 def explain(state: ClusterState, name: str) -> Iterator[Explained]:

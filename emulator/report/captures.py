@@ -20,6 +20,7 @@ from ..verdicts.compare import (
     dialled,
     sources_sent,
 )
+from .describe import name_proxy
 from .pcapng import encode_pcapng, stream_pcapng
 from .prose_of_verdicts import say_verdict
 
@@ -126,7 +127,7 @@ def _encode_all(
         _comment(result, numbers, comments)
     for number, text in announcements:
         comments.setdefault(number, []).append(text)
-    title = f"topology {report.topology}, proxy mode {report.proxy_mode}, seed {report.seed}"
+    title = f"topology {report.topology}, proxy mode {name_proxy(report)}, seed {report.seed}"
     order = array("q", sorted(range(len(stamps)), key=stamps.__getitem__))
     taps = sorted(firsts, key=firsts.__getitem__)
     in_order = ((number, frames[number]) for number in order)

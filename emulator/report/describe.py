@@ -8,7 +8,7 @@ from itertools import pairwise
 from ..cluster.scenario import Step
 from ..cluster.state import BALANCER, ClusterState
 from ..controllers.workloads import TEMPLATE_HASH_LABEL
-from ..model.results import NodeRow, PodRow, PortRow, ServiceRow, StepRows
+from ..model.results import NodeRow, PodRow, PortRow, Report, ServiceRow, StepRows
 from ..net import mac_of_ip
 from ..objects.config import ExternalClient, ExternalServer
 from ..objects.kinds import Node, Pod, Service
@@ -179,3 +179,12 @@ def name_macs(state: ClusterState) -> Mapping[str, str]:
 def pod_names(state: ClusterState) -> Mapping[str, str]:
     """Returns address → ``namespace/name`` of every Pod with a network of its own."""
     return {ip: pod.key for ip, pod in state.pod_by_ip.items()}
+
+
+def name_proxy(report: Report) -> str:
+    """Returns the mode, and the release whose behaviour is modelled, or that ran: ``iptables v1.37``,
+    ``iptables by kube-proxy v1.37.2``.
+    """
+    if report.program:
+        return f"{report.proxy_mode} by kube-proxy {report.release}"
+    return f"{report.proxy_mode} {report.release}".strip()

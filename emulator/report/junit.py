@@ -89,6 +89,7 @@ def to_junit(report: Report, pods: Mapping[str, str]) -> bytes:
     properties = (
         ("seed", str(report.seed)),
         ("proxyMode", report.proxy_mode),
+        ("kubeProxy", report.release),
         *sorted(report.machine.items()),
     )
     return _document(report.topology, suites, properties, [report])

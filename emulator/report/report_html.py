@@ -28,6 +28,7 @@ from ..objects.warnings import ManifestWarning
 from ..verdicts.compare import KIND_TITLES, Row, backend_name, dialled, side_by_side, sources_sent
 from ..verdicts.modes import ComparedFlow, Comparison, Status
 from .captures import ALL_FRAMES
+from .describe import name_proxy
 from .failures_text import by_cause, title_of, written_at
 from .modes_text import Group, facts, group_causes, headline
 from .picture import WIDTH, Picture, draw_journey
@@ -252,7 +253,7 @@ def _headline(report: Report) -> str:
 def _about(report: Report) -> tuple[str, ...]:
     machine = report.machine
     return (
-        f"proxy mode {report.proxy_mode}",
+        f"proxy mode {name_proxy(report)}",
         f"seed {report.seed}",
         *(
             value if value.startswith(name) else f"{name} {value}"

@@ -57,6 +57,7 @@ def _around(report: Report, flows: list[dict[str, Any]]) -> dict[str, Any]:
         "topology": report.topology,
         "seed": report.seed,
         "proxyMode": report.proxy_mode,
+        "kubeProxy": {"release": report.release, "program": report.program},
         "machine": dict(report.machine),
         "cluster": [_node(row) for row in report.cluster],
         "services": [_service(row) for row in report.services],

@@ -14,6 +14,7 @@ from ..errors import printable
 from ..model.notices import Notice
 from ..model.results import FlowResult, Report
 from .captures import ALL_FRAMES
+from .describe import name_proxy
 from .failures_text import failure_blocks
 from .flows_text import flow_records, flow_table, group_flows
 from .layout import BOLD, DIM, Screen, words
@@ -72,7 +73,7 @@ def _headline(report: Report, screen: Screen) -> str:
     nodes = sum(bool(row.podCIDR) for row in report.cluster)
     pods = sum(len(row.pods) for row in report.cluster)
     about = [
-        report.proxy_mode,
+        name_proxy(report),
         f"seed {report.seed}",
         *(
             count(number, noun)

@@ -116,9 +116,12 @@ def _by_step(scenario: Scenario, flows: Sequence[Flow], report: Report) -> Calla
         moments[name] = Expectations(then, asked)
         asked = remember(asked, then, sent)
         for flow in (flow for flow in sent if flow.connection):
-            earlier = last.get((flow.check, flow.connection))
-            before[flow.name] = earlier if earlier and earlier.observed.backends else None
-            last[flow.check, flow.connection] = results[flow.name]
+            connection, result = (flow.check, flow.connection), results[flow.name]
+            before[flow.name] = last.get(connection)
+            if result.observed.backends:
+                last[connection] = result
+            elif not result.stays_bound:
+                last.pop(connection, None)
     return lambda flow: moments[flow.step].expect(flow, before.get(flow.name))
 
 

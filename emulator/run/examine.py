@@ -301,7 +301,9 @@ def _judge(
         # the server's fault proves nothing
         verdicts[flow.name] = "unknown" if any(j.unserved for j in result.journeys) else result.verdict
         if flow.connection:
-            answered.pop(connection, None)
+            last = answered.pop(connection, None)
             if result.observed.backends:
                 answered[connection] = result
+            elif last and result.stays_bound:
+                answered[connection] = last
     return [results[flow.name] for flow in flows]

@@ -81,6 +81,8 @@ def make_report(
         topology=state.name,
         seed=state.seed,
         proxy_mode=state.proxy.mode,
+        release=state.proxy.program.release if state.proxy.program else state.proxy.release,
+        program=state.proxy.program.path if state.proxy.program else "",
         machine={
             "kernel": platform.release(),
             "iptables": live.applied.iptables.removesuffix("-restore"),

@@ -79,6 +79,7 @@ class Settings:
     iptables: str = ""
     verbose: int = 0
     program: Program | None = None  # a real kube-proxy on every node
+    release: str = ""  # that the rules are of, without one; "": the current one
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def settled(inventory: Inventory, settings: Settings) -> tuple[ControlPlane, Fac
         workloads=(*APPS, kubelet(facts)),
         now=rfc3339(time.time()),
         program=settings.program,
+        release=settings.release,
     )
     plane.reconcile()
     state = plane.snapshot()

@@ -35,9 +35,10 @@ from emulator.plan.shell import render_shell
 from emulator.schedule.planner import plan_change, plan_cluster
 from emulator.workload.answer import read_reply, request_line
 from emulator.workload.serve import servers
+from tests.forked import forked
 from tests.iptables_save import parse
 from tests.kernel.test_apply import kernel_state, read
-from tests.sandboxed import flavour, in_sandbox, state_of
+from tests.sandboxed import flavour, in_sandbox, podwire, state_of
 
 pytestmark = pytest.mark.kernel
 
@@ -362,8 +363,8 @@ class Cluster:
     ``services`` come and go.
     """
 
-    def __init__(self, mode: str, services: str = "") -> None:
-        self._mode = mode
+    def __init__(self, mode: str, services: str = "", release: str = "") -> None:
+        self._mode, self._release = mode, release
         self._state = self._state_of(services)
         self._applied = apply(plan_cluster(self._state), Applied(find_iptables(flavour())))
         self._applied.wait_until_up()
@@ -373,6 +374,7 @@ class Cluster:
         return state_of(
             text=shape(2, "{name: office, address: 203.0.113.10}") + ALL_PODS + services,
             proxy_mode=self._mode,
+            release=self._release,
         )
 
     def change(self, services: str, forget: bool = True) -> None:
@@ -550,7 +552,7 @@ WAYS = {
 @in_sandbox
 def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode: str) -> None:
     netns, ip, port, nobody = WAYS[way]
-    cluster = Cluster(mode)
+    cluster = Cluster(mode, release="v1.31")
     with restless_client(cluster, netns, ip, port) as answers:
         assert answers() == {nobody}
         for endpoints, expected in (
@@ -565,7 +567,8 @@ def test_a_udp_client_that_never_stops_is_served_right_each_time(way: str, mode:
         cluster.change(service("web", WEB, 30080, "web-3"))
         assert answers() == {"web-3"}
         cluster.change("")
-        assert answers() == {nobody}
+        # that release forgets who dialled the ClusterIP alone; IPVS forgets all by itself
+        assert answers() == ({"web-3"} if port == 30080 and mode != "ipvs" else {nobody})
         cluster.change(service("web", WEB, 30080, "web-1"))
         assert answers() == {"web-1"}
 
@@ -672,3 +675,57 @@ def test_a_namespace_in_which_nft_was_used_leaves_nothing_open() -> None:
     load_nft(applied)
     apply(Plan(name="gone", operations=(DelNetns(netns="n", why="w"),)), applied)
     assert len(os.listdir("/proc/self/fd")) < begin + namespaces
+
+
+# --- releases ----------------------------------------------------------------------------------------------
+
+DIALS_NOBODY = """
+apiVersion: podwire.dev/v1alpha1
+kind: Cluster
+nodes: [{role: control-plane}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {containers: [{name: c}], tolerations: [{operator: Exists}]}
+---
+apiVersion: podwire.dev/v1alpha1
+kind: FlowCheck
+metadata: {name: nobody}
+spec: {flows: [{from: {pod: client}, to: {ip: 10.96.7.7, port: 80}}]}
+"""
+ROUTED = "unreachable"  # an address that no Service has, in iptables mode
+
+# by release: how a UDP client at the ClusterIP and one at the node port fare when the last endpoint has gone,
+# and when the Service has, too; the Pod is gone, so whoever is left to it hears nothing
+LEFT = {
+    "v1.30": [("rejected", "rejected"), (ROUTED, "rejected")],
+    "v1.31": [("rejected", "rejected"), (ROUTED, "rejected")],
+    "v1.32": [("rejected", "rejected"), (ROUTED, "rejected")],
+    "v1.33": [("dropped", "dropped"), ("dropped", "dropped")],
+    "v1.36": [("dropped", "dropped"), ("dropped", "dropped")],
+    "v1.37": [("rejected", "dropped"), (ROUTED, "dropped")],
+}
+
+
+@pytest.mark.parametrize("release", LEFT)
+def test_a_udp_client_of_a_dead_endpoint_is_left_where_the_release_leaves_it(release: str) -> None:
+    words = ("run", "udp-client", "--kube-proxy-version", release, "--proxy-mode", "iptables")
+    done = forked(*words, "--iptables", flavour(), "--captures", "none", "-o", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["kubeProxy"] == {"release": release, "program": ""}
+    found = {flow["name"]: set(flow["observed"]["outcomes"]) for flow in report["flows"]}
+    for step, (pod, outside) in zip(("all are gone", "the Service is deleted"), LEFT[release], strict=True):
+        assert found[f"udp-client, {step}: a Pod"] == {pod}
+        assert found[f"udp-client, {step}: outside"] == {outside}
+
+
+@pytest.mark.parametrize(("release", "outcome"), [("v1.32", ROUTED), ("v1.33", "dropped")])
+def test_an_address_that_no_service_has_is_dropped_from_v1_33_on(release: str, outcome: str) -> None:
+    """Holds for nftables mode."""
+    words = ("run", "-", "--kube-proxy-version", release, "--proxy-mode", "nftables", "--captures", "none")
+    done = podwire(*words, "-o", "json", stdin=DIALS_NOBODY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (flow,) = json.loads(done.stdout)["flows"]
+    assert set(flow["observed"]["outcomes"]) == {outcome}

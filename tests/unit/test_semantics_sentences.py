@@ -251,6 +251,11 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "established connections to what stays survive",
         "affinity survives a change of another service",
     ),
+    "Where none does, the release decides": (
+        "a udp client of a dead endpoint is left where the release leaves it",
+    ),
+    "the Service is deleted |": None,
+    "| v1.3": ("a udp client of a dead endpoint is left where the release leaves it",),
     "UDP conntrack entries": (
         "a udp client that never stops is served right each time",
         "without forgetting that client would be stuck",

@@ -14,7 +14,7 @@ from .operation import Deletion, Stage
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelConnections(Deletion):
     """Deletes the conntrack entries of connections to ``dialled`` that ``server`` answers (equal if nothing
-    was translated).
+    was translated; None: whoever does).
 
     The next packet begins a new connection, and passes the present rules. There may be no such entry.
     """
@@ -23,11 +23,12 @@ class DelConnections(Deletion):
 
     protocol: Literal["UDP"]
     dialled: Endpoint
-    server: Endpoint
+    server: Endpoint | None
 
     def commands(self) -> Iterator[str]:
-        (ip, port), (server, server_port) = self.dialled, self.server
+        ip, port = self.dialled
         dialled = f"--orig-dst {words.word(ip)} --orig-port-dst {port}"
-        answered = f"--reply-src {words.word(server)} --reply-port-src {server_port}"
-        command = f"conntrack -D -p {words.word(self.protocol.lower())} {dialled} {answered}"
+        command = f"conntrack -D -p {words.word(self.protocol.lower())} {dialled}"
+        if self.server:
+            command += f" --reply-src {words.word(self.server[0])} --reply-port-src {self.server[1]}"
         yield words.run_in(self.netns, f"{command} >/dev/null 2>&1 || true")

@@ -89,7 +89,7 @@ class Rules:
 
 def rules(state: ClusterState) -> Rules:
     """Returns every node's rules. Raises ``UnsafeTextError`` for a value that does not fit its type."""
-    common = frame(state.serviceSubnet)
+    common = frame(state.serviceSubnet, state.proxy.behaviour)
     nodes = {node.name: place_of(state, node) for node in state.nodes}
     rows = [(node, Parts(node.words)) for node in nodes.values()]
     for service, slices in services_with_slices(state):

@@ -101,6 +101,10 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
     assert f"the connection goes to {ON_1} for as long as it lives" in say(found.because)
 
 
+def of_release(state: ClusterState, release: str) -> ClusterState:
+    return replace(state, proxy=replace(state.proxy, release=release))
+
+
 @pytest.mark.parametrize(
     ("state", "outcome", "met"),
     [
@@ -114,7 +118,15 @@ def test_an_open_tcp_connection_ends_with_its_pod() -> None:
         ),
         pytest.param(udp_state(ENDPOINT_1), "delivered", [ON_2], id="its endpoint is gone"),
         pytest.param(udp_state(), "rejected", [], id="all are gone"),
-        pytest.param(udp_state(ENDPOINT_0, services=False), "unreachable", [], id="the Service is deleted"),
+        pytest.param(udp_state(ENDPOINT_0, services=False), "delivered", [ON_1], id="the Service is deleted"),
+        pytest.param(
+            of_release(udp_state(ENDPOINT_0, services=False), "v1.31"),
+            "unreachable",
+            [],
+            id="the Service is deleted, v1.31",
+        ),
+        pytest.param(of_release(udp_state(), "v1.32"), "rejected", [], id="all are gone, v1.32"),
+        pytest.param(of_release(udp_state(), "v1.34"), "delivered", [ON_1], id="all are gone, v1.34"),
     ],
 )
 def test_a_udp_client_that_never_stops(state: ClusterState, outcome: str, met: list[Endpoint]) -> None:

@@ -209,6 +209,7 @@ REPORT = Report(
     topology="three-networks",
     seed=7,
     proxy_mode="iptables",
+    release="v1.37",
     machine={
         "kernel": "6.18.44",
         "iptables": "nft",

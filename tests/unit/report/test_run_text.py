@@ -124,7 +124,7 @@ def test_journeys(golden: Callable[[str, str], None]) -> None:
 
 def test_the_result_comes_first() -> None:
     lines = render_text(CHECKED, width=80, pods=PODS).splitlines()
-    assert lines[0] == "podwire source-address   iptables, seed 7, 3 nodes, 4 Pods, 2 Services"
+    assert lines[0] == "podwire source-address   iptables v1.37, seed 7, 3 nodes, 4 Pods, 2 Services"
     assert re.fullmatch(r"4 flows as promised, 1 network requirement kept +2\.3 s", lines[2])
 
 
@@ -226,7 +226,7 @@ def test_verdicts_are_words_and_colours_only_where_asked_for() -> None:
 
 def test_an_empty_report() -> None:
     shown = text(flows=(), requirements=(), cluster=(), services=(), notices=(), machine={})
-    assert shown == "podwire three-networks   iptables, seed 7\n\nno flow was sent\n"
+    assert shown == "podwire three-networks   iptables v1.37, seed 7\n\nno flow was sent\n"
 
 
 @pytest.mark.parametrize(
