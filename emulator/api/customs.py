@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .structural import Schema, Violation, fill, prune, validate
+from .structural import Schema, Violation, fill, prune, validate, wrong_patterns
 from .typed import go_text
 from .validation import shown
 
@@ -80,6 +80,7 @@ def violations(definition: Mapping[str, Any]) -> list[Violation]:
             "FieldValueRequired",
         )
         if isinstance(schema, Mapping):
+            found += wrong_patterns(schema, f"{path}.schema.openAPIV3Schema")
             must(
                 f"{path}.schema.openAPIV3Schema.type",
                 schema.get("type") == "object",

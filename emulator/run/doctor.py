@@ -97,6 +97,7 @@ PACKAGES = (
     "argcomplete",
     "cryptography",
     "google_crc32c",
+    "re2",
     "h11",
     "jinja2",
     "jsonpatch",

@@ -41,5 +41,5 @@ def test_the_documents_and_the_package_name_the_same() -> None:
 
 
 def test_doctor_looks_for_each() -> None:
-    modules = {"PyYAML": "yaml", "PyJWT": "jwt"}
+    modules = {"PyYAML": "yaml", "PyJWT": "jwt", "google-re2": "re2"}
     assert {modules.get(name, name.replace("-", "_").lower()) for name in NAMES} == set(PACKAGES)

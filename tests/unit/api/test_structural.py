@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.api.structural import fill, prune, validate
+from emulator.api.structural import fill, prune, validate, wrong_patterns
 
 SPEC: dict[str, Any] = {
     "type": "object",
@@ -162,3 +163,36 @@ def test_what_is_pruned_stays_pruned(value: Any) -> None:
     document = {"spec": value}
     prune(document, SCHEMA)
     assert prune(document, SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "fits"),
+    [
+        ("(a+)+$", "a" * 100_000 + "!", False),  # takes Python's re for ever
+        ("(a|aa)+$", "a" * 100_000 + "!", False),
+        ("^(([a-z])+.)+[A-Z]([a-z])+$", "a" * 100_000, False),
+        (r"^\pL+$", "é" * 10, True),
+        ("(?i)^abc$", "ABC", True),
+    ],
+)
+def test_no_pattern_takes_long(pattern: str, text: str, fits: bool) -> None:
+    since = time.perf_counter()
+    assert (validate({"x": text}, {"properties": {"x": {"pattern": pattern}}}) == []) is fits
+    assert time.perf_counter() - since < 2
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(", "(?=x)", "(a{1000}){1000}", r"(a)\1", "a**", "((((a{99}){99}){99}){9})"]
+)
+def test_patterns_that_re2_does_not_take_are_told(pattern: str) -> None:
+    schema = {"properties": {"x": {"items": {"anyOf": [{"pattern": pattern}]}}}}
+    (found,) = wrong_patterns(schema, "schema")
+    assert found.field == "schema.properties[x].items.anyOf[0].pattern"
+    assert "must be a valid regular expression, but isn't" in found.message
+
+
+def test_a_long_set_takes_time_in_proportion() -> None:
+    since = time.perf_counter()
+    schema = {"properties": {"x": {"x-kubernetes-list-type": "set"}}}
+    assert validate({"x": [*range(100_000)]}, schema) == []
+    assert time.perf_counter() - since < 5
