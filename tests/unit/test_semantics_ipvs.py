@@ -37,6 +37,13 @@ TESTED: dict[str, tuple[str, ...] | None] = {
         "a ClusterIP alone: rejected without a local endpoint",
         "rejected where no entry is local",
     ),
+    "An endpoint at a multicast address, or at a broadcast address": (
+        "13 in ipvs mode: elsewhere it is an endpoint as any other",
+        "13 in ipvs mode: others are met beside it",
+    ),
+    "Alone it leaves a virtual server without endpoints": (
+        "13 in ipvs mode: an endpoint at its own network's broadcast address is left out",
+    ),
     "A Pod that meets itself": (
         "13 in ipvs mode: a Pod meets itself in vain",
         "13 in ipvs mode: another Service's slice will do",

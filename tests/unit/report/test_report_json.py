@@ -19,7 +19,7 @@ from emulator.model.frames import Health
 from emulator.model.results import NodeRow, Observation, PodRow, Report, ServiceRow
 from emulator.net import Endpoint
 from emulator.objects.references import ObjectRef
-from emulator.objects.warnings import Code, ManifestWarning
+from emulator.objects.warnings import Code, ManifestWarning, OddValue
 from emulator.report.report_json import (
     SCHEMA,
     dump_json,
@@ -70,7 +70,11 @@ REPORTS = [
                 ManifestWarning(
                     code=Code.ODD_VALUE,
                     object=ObjectRef("Service", "default/a", "spec.externalIPs[0]"),
-                    parts=(("what", "'010.0.0.1' is read as 10.0.0.1"),),
+                    parts=(
+                        ("why", OddValue.LEADING_ZEROS),
+                        ("shown", "'010.0.0.1'"),
+                        ("meant", "10.0.0.1"),
+                    ),
                     file="a.yaml",
                     line=7,
                 ),
