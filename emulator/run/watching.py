@@ -129,8 +129,9 @@ def tell_kernel(old: ClusterState, new: ClusterState) -> list[tuple[str, str, st
     said = [("Pod", key, "network up") for key in new.pod if key not in old.pod]
     said += [("Pod", key, "network down") for key in old.pod if key not in new.pod]
     if old.services is not new.services or old.endpointSlices is not new.endpointSlices:
-        nodes = len(new.nodes)
-        said.append(("kube-proxy", "", f"rules synced on {nodes} node{'' if nodes == 1 else 's'}"))
+        on = f"on {len(new.nodes)} node{'' if len(new.nodes) == 1 else 's'}"
+        done = "told" if new.proxy.program else "rules synced"  # a real one syncs in its own time
+        said.append(("kube-proxy", "", f"{done} {on}"))
     return said
 
 
