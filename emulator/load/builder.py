@@ -24,7 +24,7 @@ from .faults import FieldPath, cut
 from .schema import OURS
 
 Ports: TypeAlias = Sequence[int | str] | Mapping[str, int | str]
-"""What a container serves: ``[8080, "53/UDP"]``, or with names ``{"http": 8080, "dns": "53/UDP"}``."""
+"""A container's ports: ``[8080, "53/UDP"]``, or with names ``{"http": 8080, "dns": "53/UDP"}``."""
 
 
 class TopologyError(Exception):

@@ -155,7 +155,7 @@ def _spec(*, closed: bool) -> Schema:
     steps = {"type": "array", "items": _object(FlowStep, closed)}
     derive = {
         "type": "boolean",
-        "description": "Whether the flows that the objects call for are sent as well, at the beginning.",
+        "description": "If true, the flows that the objects call for are sent as well, at the beginning.",
     }
     spec = {**_SPEC, "properties": {"derive": derive, "flows": flows, "steps": steps}}
     if not closed:

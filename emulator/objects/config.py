@@ -327,7 +327,7 @@ class StepTerminate:
         Mapping[str, str], "Labels: each Pod that has them all, such as those of a Deployment."
     ] = field(default_factory=dict)
     namespace: Annotated[str, "The namespace of the Pods."] = "default"
-    serving: Annotated[bool, "Whether its readiness probe still succeeds."] = True
+    serving: Annotated[bool, "If true, its readiness probe still succeeds."] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +340,7 @@ class StepRollout:
     namespace: Annotated[str, "The Deployment's namespace."] = "default"
     image: Annotated[str, "The new image of its container."] = ""
     container: Annotated[str, "The container that gets the image. Left out: the first."] = ""
-    restart: Annotated[bool, "Whether its Pods are made anew, with the same image."] = False
+    restart: Annotated[bool, "If true, its Pods are made anew, with the same image."] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,7 +352,7 @@ class StepTraffic:
     rate: Annotated[float, "How many requests a second each flow sends."] = 20
     maxLost: Annotated[int, "How many requests of a flow may be lost."] = 0
     timeout: Annotated[float, "A request without an answer for so many seconds is lost."] = 1
-    keepAlive: Annotated[bool, "Whether a flow sends over one connection as long as it answers."] = False
+    keepAlive: Annotated[bool, "If true, a flow sends over one connection as long as it answers."] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from .bundle import dump_stem
 from .flows_text import short
 from .layout import BOLD, VERDICT_COLOURS, Screen, Word, words
 from .prose import say
-from .prose_of_verdicts import say_difference, say_ending, say_verdict
+from .prose_of_verdicts import say_difference, say_end, say_ending, say_verdict
 from .prose_of_warnings import say_warning
 
 MOST_FAILURES = 20  # a report that fails everywhere is read from its first failures
@@ -189,7 +189,7 @@ def _ended(result: FlowResult) -> tuple[str, str]:
     ending = say_ending(journey.ending)
     if ending and journey.ending.kind in _REFUSALS and journey.back:
         return "ended", f"{journey.back[0].netns}: {ending}"
-    return "ended", ending or say_difference(result, journey, difference).removeprefix("ended ")
+    return "ended", ending or say_end(result, journey)
 
 
 def _look(report: Report, result: FlowResult, directory: str, room: int | None) -> Iterator[str]:

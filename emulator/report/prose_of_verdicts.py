@@ -277,10 +277,15 @@ def say_difference(result: FlowResult, journey: Journey, difference: Difference,
         return f"the answer ({answers(result)}) came as {journey.back[-1]}"
     if difference.change:
         return str(difference.change)
-    hops = journey.there + journey.back
-    text = f"ended at {hops[-1]}" if hops else f"no packet left {result.flow.client.netns}"
     ending = say_ending(journey.ending)
+    text = f"ended {say_end(result, journey)}" if journey.there or journey.back else say_end(result, journey)
     return f"{text} ({ending})" if ending and ending not in said else text
+
+
+def say_end(result: FlowResult, journey: Journey) -> str:
+    """Returns the last hop of ``journey``, after the word "ended", or that there is none."""
+    hops = journey.there + journey.back
+    return f"at {hops[-1]}" if hops else f"no packet left {result.flow.client.netns}"
 
 
 # --- words ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import yaml
 from emulator.load.builder import build_topology
 from emulator.load.flowcheck import custom_resource_definition, json_schema, reference
 from tests.unit.load.reading import load_text
+from tests.unit.test_english import RIDDLE
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -141,3 +142,18 @@ def test_a_flow_without_a_name_is_named_after_its_ends() -> None:
         "mine",
         "node n → ip 10.0.0.1 (ICMP)",
     ]
+
+
+def descriptions(value: Any) -> Iterator[str]:
+    """Yields every description of a schema."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == "description" and isinstance(item, str):
+            yield item
+        elif isinstance(item, dict | list):
+            yield from descriptions(item)
+
+
+def test_no_description_begins_as_a_riddle() -> None:
+    found = list(descriptions(json_schema()))
+    assert len(found) > 50
+    assert [text for text in found if RIDDLE.search(text)] == []

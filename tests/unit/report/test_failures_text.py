@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emulator.model.findings import Finding, FlowFault
+from emulator.model.journeys import ANSWERED
 from emulator.model.results import FlowResult
 from emulator.objects.references import service_ref
 from emulator.objects.warnings import Code, ManifestWarning
@@ -85,6 +86,14 @@ def test_a_flow_that_breaks_its_promise_is_told_the_promise() -> None:
     )
     assert "because" not in shown
     assert "  ended    silence: last seen at default_client/eth0 out\n" in shown + "\n"
+
+
+def test_an_attempt_that_was_answered_ends_at_its_last_hop() -> None:
+    answered = replace(DELIVERED, outcome="dropped", ending=ANSWERED)
+    result = replace(FAILED, journeys=(answered,))
+    assert f"  ended    at {answered.back[-1]}" in " ".join(blocks(result, width=300).split("\n"))
+    shown = blocks(replace(result, journeys=(replace(answered, there=(), back=()),)))
+    assert "  ended    no packet left default_client\n" in shown + "\n"
 
 
 def test_a_source_that_was_not_promised() -> None:
