@@ -1,7 +1,8 @@
 #!/bin/sh
-# Returns when the kernel has done away with every network namespace that was given up so far. It does so later, one after the other, behind
-# the back of whoever is measured next: a veth pair with one end in a namespace that is given up now vanishes when its turn has come.
-# Run in a network namespace of its own: unshare --net benchmark/drain.sh
+# Returns when the kernel has done away with every network namespace that was given up so far. It does so
+# later, one after the other, behind the back of whoever is measured next: a veth pair with one end in a
+# namespace that is given up now vanishes when its turn has come. Run in a network namespace of its own:
+# unshare --net benchmark/drain.sh
 set -e
 unshare --net sleep 600 &
 other=$!
