@@ -45,6 +45,8 @@ class Possibility:
     # a process of the node accepts the connection and dials the endpoint: two connections and two packets
     relayed: bool = False
     health: Health | None = None  # the answer of a health check
+    # later packets of the connection may reach another node, which resets it (ARP flux)
+    wavers: bool = False
 
 
 class Possibilities(tuple[Possibility, ...]):

@@ -152,8 +152,9 @@ class ServiceTable:
     (docs/semantics 1).
 
     ``addresses`` is keyed by (address, port, protocol), ``node_ports`` by (port, protocol). Where two
-    Services claim the same one, the first has it; ``contested`` are the keys of these, ``mixed`` those of
-    them whose Services ask for different treatment. ``balanced``, keyed as ``addresses``, is what kube-proxy
+    Services claim the same one, the first has it; ``contested`` are the keys of these. ``mixed`` are the keys
+    for which different treatment is asked for: by several Services, or by one whose ClusterIP is an external
+    address of it too. ``balanced``, keyed as ``addresses``, is what kube-proxy
     does not capture, since a balancer in the path does.
     """
 
@@ -183,6 +184,8 @@ class ServiceTable:
                     self.contested.add(key)
                     if (first_how, *_treatment(first.service)) != (how, *_treatment(endpoints.service)):
                         self.mixed.add(key)
+                elif first_how == "clusterIP" != how:
+                    self.mixed.add(key)
             for ip in state.balancer_ips(endpoints.service):
                 self.balanced.setdefault((ip, port.port, port.protocol), endpoints)
             if port.nodePort:

@@ -170,14 +170,14 @@ class Expectations:
                 then=(promise.because,),
             )
             promise = replace(promise, because=stale)
-        if met is not None and self.is_contested(flow):
-            if any(p.outcome != "delivered" for p in promise.possibilities):
-                promise = replace(promise, unpromised=Reason(why=Why.CONTESTED, then=(promise.because,)))
-            elif self._facts.deviates("shares a contested address") and _dialled(flow) in self.table.mixed:
-                promise = replace(
-                    promise,
-                    unpromised=Reason(why=Why.SHARED_ADDRESS, mode=self._facts.mode, then=(promise.because,)),
-                )
+        contested = met is not None and self.is_contested(flow)
+        if contested and any(p.outcome != "delivered" for p in promise.possibilities):
+            promise = replace(promise, unpromised=Reason(why=Why.CONTESTED, then=(promise.because,)))
+        elif met is not None and self._is_mixed(flow):
+            promise = replace(
+                promise,
+                unpromised=Reason(why=Why.SHARED_ADDRESS, mode=self._facts.mode, then=(promise.because,)),
+            )
         expectation = self._expectation(flow, met, promise)
         if expectation.outcome == "delivered" and (
             answer := self.health_checks.promise(flow.client, flow.to, self.owners.get(flow.to.ip))
@@ -243,13 +243,18 @@ class Expectations:
     def has_unpromised(self) -> bool:
         """Returns whether nothing is promised of some address of a Service or Pod, or of some node."""
         facts = self._facts
-        return bool(self.table.contested or facts.shared or facts.nested) or any(
+        mixed = self.table.mixed and facts.deviates("shares a contested address")
+        return bool(self.table.contested or facts.shared or facts.nested or mixed) or any(
             map(facts.is_on_link, self.table.ips)
         )
 
     def is_contested(self, flow: Flow) -> bool:
         """Returns whether several Services claim the address and port that ``flow`` dials."""
         return _dialled(flow) in self.table.contested
+
+    def _is_mixed(self, flow: Flow) -> bool:
+        """Returns whether the mode treats packets to the address dialled as each of several fields asks."""
+        return self._facts.deviates("shares a contested address") and _dialled(flow) in self.table.mixed
 
     def is_nested(self, endpoints: PortEndpoints) -> bool:
         """Returns whether a usable endpoint is itself an address of a Service: then nothing is promised."""

@@ -114,8 +114,8 @@ _TEXTS: Mapping[Why, str] = {
     ),
     Why.ENDS_WITH_SERVICE: "in {mode} mode a connection ends with its Service",
     Why.SHARED_ADDRESS: (
-        "several Services claim this address with other fields, and the address is in the ipsets "
-        "of each in {mode} mode"
+        "this address stands in different fields, of several Services or of one, and is in the ipset of each "
+        "in {mode} mode"
     ),
     Why.SHARED_MACHINE_ADDRESS: (
         "every node has the address of a machine on the way for its own in {mode} mode, since a Service has "

@@ -382,9 +382,16 @@ def _client_disagrees(case: _Case) -> Finding | None:
     for journey, attempt in case.delivered:
         # a real command that accepted after the client's time-out
         late = attempt.servers and attempt.error == "timeout"
-        if attempt.error and journey.reply_from and not late and not _is_asymmetric(case, journey):
+        expected = late or _is_asymmetric(case, journey) or _wavers(case, journey, attempt)
+        if attempt.error and journey.reply_from and not expected:
             return Finding(fault=FlowFault.CLIENT_ERROR, journey=journey, attempt=attempt)
     return None
+
+
+def _wavers(case: _Case, journey: Journey, attempt: Attempt) -> bool:
+    """Returns whether the connection was reset by a node that had no part in its handshake, as promised."""
+    ends = case.expected.possibilities
+    return attempt.error == "ECONNRESET" and any(p.wavers and p.backend == journey.backend for p in ends)
 
 
 def _health_differs(case: _Case) -> Finding | None:

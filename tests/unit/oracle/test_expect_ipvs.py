@@ -118,8 +118,10 @@ def test_whichever_node_answers_arp_serves_its_own_endpoints() -> None:
 
 
 def test_through_the_balanced_address_all_are_met_whoever_serves() -> None:
+    """Lets another node be heard in the middle of a connection, which it resets."""
     state = announced(ENDPOINT_0, ENDPOINT_1)
     promise = expect(state, make_flow(state, "client-1", VIP, 80, attempts=50))
+    assert all(possibility.wavers for possibility in promise.possibilities)
     assert (set(promise.backends), promise.partial, promise.asymmetric) == ({ON_1, ON_2}, False, set())
 
 
@@ -134,7 +136,9 @@ def test_a_node_s_own_endpoint_is_masqueraded_by_other_nodes_alone() -> None:
 def test_with_strict_arp_the_speaker_alone_serves() -> None:
     state = announced(ENDPOINT_0, ENDPOINT_1, externalTrafficPolicy="Local")
     state = replace(state, proxy=replace(state.proxy, strictARP=True))
-    assert set(expect(state, make_flow(state, "client-1", VIP, 80)).backends) == {ON_1}
+    promise = expect(state, make_flow(state, "client-1", VIP, 80))
+    assert set(promise.backends) == {ON_1}
+    assert not any(possibility.wavers for possibility in promise.possibilities)
 
 
 def test_a_node_that_meets_itself_by_a_service_s_address_comes_from_that() -> None:
@@ -322,6 +326,14 @@ def test_a_contested_address_is_promised_where_the_policies_are_equal(policy: st
         **IPVS,
     )
     promise = expect(state, make_flow(state, "other", EXTERNAL_IP, 80))
+    assert (promise.outcome, not promise.unpromised) == ("delivered", promises)
+
+
+@pytest.mark.parametrize(("ip", "promises"), [("10.96.0.10", False), (EXTERNAL_IP, True)])
+def test_nothing_is_promised_of_a_cluster_ip_that_is_an_external_address_too(ip: str, promises: bool) -> None:
+    """Puts the address into two ipsets, of which the one for externalIPs masquerades everybody."""
+    state = make_state(make_service(externalIPs=(ip,)), **IPVS)
+    promise = expect(state, make_flow(state, "other", "10.96.0.10", 80))
     assert (promise.outcome, not promise.unpromised) == ("delivered", promises)
 
 

@@ -63,6 +63,13 @@ def promise(**changes: Any) -> Expectation:
 PROMISE = promise()
 
 
+def wavering(expected: Expectation) -> Expectation:
+    """Returns ``expected`` where several nodes answer ARP for the address dialled."""
+    return replace(
+        expected, possibilities=Possibilities(replace(p, wavers=True) for p in expected.possibilities)
+    )
+
+
 def nothing_but(outcome: Any, **changes: Any) -> Expectation:
     return expectation_of(outcome, **changes)
 
@@ -634,6 +641,18 @@ CASES: dict[str, tuple[list[tuple[Journey | None, Attempt]], dict[str, Any], Ver
         {},
         "fail",
         "the answer came in, and yet the client's socket met EOF",
+    ),
+    "socket-was-reset": (
+        [(delivered(), attempt(error="ECONNRESET")), *BOTH],
+        {},
+        "fail",
+        "the answer came in, and yet the client's socket met ECONNRESET",
+    ),
+    "reset-by-a-node-that-is-heard-later": (
+        [(delivered(), attempt(error="ECONNRESET")), *BOTH],
+        {"expected": wavering(PROMISE)},
+        "pass",
+        "",
     ),
     # attempts without a journey
     "untraced-but-alike": ([*BOTH, (None, attempt())], {}, "pass", ""),
