@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from emulator.net import Endpoint
+from emulator.model.flows import Client, Flow
+from emulator.net import IPV4, IPV6, Endpoint, Family, localhost
 from emulator.objects.kinds import EndpointPort, ServicePort
 from emulator.oracle.expectations import Expectations
+from emulator.oracle.facts import Facts
+from emulator.oracle.parties import loopback_destination
+from emulator.oracle.source import seen_addresses
 from emulator.report.prose import say
 from tests.unit.oracle.promises import (
     DIALLED,
@@ -279,3 +283,20 @@ def test_an_endpoint_on_a_nodes_address(who: str, ip: str, port: int, rule: str)
     result = promised(make_state(KUBERNETES, slices=[API_SLICE]), who, ip, port)
     assert result.backends == {API: rule}
     assert ("delivered locally" in say(result.because)) == (ip == "172.18.0.2" and rule == "preserved")
+
+
+@pytest.mark.parametrize(("family", "address"), [(IPV4, "127.0.0.1"), (IPV6, "::1")])
+def test_localhost_is_dialled_from_localhost_of_its_family(family: Family, address: str) -> None:
+    client = Client(
+        kind="node", label="node worker-1", netns="worker-1", ip=localhost(family), node="worker-1"
+    )
+    flow = Flow(
+        name="to itself",
+        client=client,
+        to=loopback_destination(8080, family),
+        protocol="TCP",
+        attempts=1,
+        kind="container-to-container",
+    )
+    seen = seen_addresses(Facts(make_state(), {}), flow, "")
+    assert seen["preserved"] == {address}
