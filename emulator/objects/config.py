@@ -25,15 +25,13 @@ from .kinds import (
 )
 from .metallb import IPAddressPool, L2Advertisement
 from .notices import InputNotice
+from .proxymodes import BINDING_MODES as BINDING_MODES
 from .proxymodes import COMING_MODE as COMING_MODE
 from .proxymodes import DEFAULT_MODE as DEFAULT_MODE
+from .proxymodes import WITHOUT_HEALTH_CHECKS as WITHOUT_HEALTH_CHECKS
 from .proxymodes import ProxyMode as ProxyMode
 from .warnings import ManifestWarning
 
-# modes whose kube-proxy answers no healthCheckNodePort
-WITHOUT_HEALTH_CHECKS: frozenset[ProxyMode] = frozenset({"userspace"})
-# modes that give every node the addresses of Services
-BINDING_MODES: frozenset[ProxyMode] = frozenset({"ipvs"})
 # a module ip_vs_… of the kernel each
 IPVSScheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]
 Outcome = Literal["delivered", "rejected", "dropped", "unreachable"]
