@@ -16,6 +16,7 @@ import pytest
 from emulator.errors import Exit
 from emulator.kernel import sandbox
 from emulator.run.clock import Clock
+from emulator.run.control import door
 from emulator.run.examine import examine
 from emulator.run.live import Live
 from emulator.run.run import Options, prepare, run_inside
@@ -119,7 +120,8 @@ def test_a_server_without_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -
 def test_a_cluster_that_stays_up_ends_when_its_servers_die(capfd: pytest.CaptureFixture[str]) -> None:
     def kill_later(live: Live, said: str) -> None:
         threading.Timer(0.5, kill, (live, "the echo servers")).start()
-        stay(live, said)
+        with door() as at:
+            stay(live, said, at, scenario.state, ())
 
     scenario = scenario_of("three-networks")
     run = prepare(scenario, *plan_flows(scenario), Options(iptables=flavour()), Clock())
