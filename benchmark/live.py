@@ -47,7 +47,7 @@ import socket, sys, time
 print("dialling", flush=True)
 while True:
     try:
-        with socket.create_connection((sys.argv[1], 80), timeout=0.2) as sock:
+        with socket.create_connection((sys.argv[1], 80), timeout=0.02) as sock:
             sock.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
             if sock.recv(1):
                 break
