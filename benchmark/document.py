@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from benchmark.figures import Figure, Skipped
@@ -42,6 +43,5 @@ def compose_block(
         for n in sorted(set(rounds.values()), reverse=True)
     )
     pictures = "\n".join(f"![{text}]({path})" for path, text in charts.items())
-    return "\n\n".join(
-        part for part in (f"Measured on: {where}; {times}.", render(figures, skipped), pictures) if part
-    )
+    measured = textwrap.fill(f"Measured on: {where}; {times}.", 110)
+    return "\n\n".join(part for part in (measured, render(figures, skipped), pictures) if part)

@@ -17,7 +17,7 @@ DOCUMENTS = sorted(
     ]
 )
 # made by programs, a line a paragraph or a row
-LONG_LINES = ("|", "![", "Measured on:")
+LONG_LINES = ("|", "![")
 
 
 def _name(path: Path) -> str:
