@@ -11,7 +11,7 @@ from typing import Literal
 from ..model.expectations import SourceRule
 from ..model.flows import Client, Flow
 from ..model.reasons import Reason, Why
-from ..net import Endpoint, is_loopback, localhost
+from ..net import Address, Endpoint, is_loopback, localhost
 from ..objects.references import node_ref
 from .choice import is_local_for_everyone
 from .destination import TrafficOrigin, Translation
@@ -127,7 +127,7 @@ def seen_addresses(facts: Facts, flow: Flow, node: str) -> Mapping[SourceRule, f
 def _own_addresses(facts: Facts, flow: Flow) -> frozenset[str]:
     client, ip = flow.client, flow.to.ip
     if is_loopback(ip):
-        return frozenset({localhost(ip.family)})
+        return frozenset({localhost(Address(ip).family)})
     if client.kind == "node":
         # it dials such an address from that very address
         return frozenset({ip}) if facts.is_local_everywhere(ip) else facts.node_ips[client.node]
